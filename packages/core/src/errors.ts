@@ -1,0 +1,75 @@
+/**
+ * The one catalogue of errors. A code is stable and public: callers match on it, the server renders it as
+ * RFC 9457 problem details, the SDK rebuilds the same error from that.
+ */
+export interface ErrorKind {
+  /** HTTP status it is rendered with. */
+  readonly status: number;
+  /** One sentence without specifics. */
+  readonly title: string;
+  /** What the caller can do about it. */
+  readonly help: string;
+  /** True when the same call may succeed later without a change. */
+  readonly retryable: boolean;
+}
+
+const kind = (status: number, title: string, help: string, retryable = false): ErrorKind => ({
+  status,
+  title,
+  help,
+  retryable,
+});
+
+export const errorCatalogue = {
+  'request.invalid': kind(400, 'The request is not valid.', 'Correct the fields named in the details.'),
+  'request.too_large': kind(413, 'The request body is too large.', 'Send less, or use a streaming route.'),
+  'request.not_found': kind(404, 'No such route.', 'See /api/openapi.json for all routes.'),
+  'request.method_not_allowed': kind(405, 'This route does not take that method.', 'See /api/openapi.json.'),
+  'auth.missing': kind(401, 'No API key was given.', 'Send "Authorization: Bearer hf_…" (holdfast key create).'),
+  'auth.invalid': kind(401, 'This API key is not valid.', 'Check that the key is complete and was not revoked.'),
+  'auth.forbidden': kind(403, 'This key may not do that.', 'Use a key with a higher role.'),
+  'resource.not_found': kind(404, 'No such resource.', 'Check the id; it may belong to another workspace.'),
+  'resource.conflict': kind(
+    409,
+    'The resource is in a state that does not allow this.',
+    'Read its state and try again.',
+  ),
+  'quota.exceeded': kind(429, 'A quota of the workspace is used up.', 'Remove something or raise the quota.'),
+  'config.invalid': kind(500, 'The configuration is not valid.', 'Correct the file or variable named in the details.'),
+  'home.unusable': kind(500, 'The data folder cannot be used.', 'See the details; choose another with HOLDFAST_HOME.'),
+  'home.in_use': kind(500, 'Another server uses this data folder.', 'Stop it, or choose another HOLDFAST_HOME.'),
+  'port.in_use': kind(500, 'The port is already in use.', 'Stop what listens there, or set HOLDFAST_PORT.'),
+  'database.unreachable': kind(
+    503,
+    'PostgreSQL cannot be reached.',
+    'Check DATABASE_URL or the log of the embedded server.',
+    true,
+  ),
+  'server.unreachable': kind(503, 'The Holdfast server cannot be reached.', 'Start it with: ./holdfast up', true),
+  'internal.unexpected': kind(
+    500,
+    'Something went wrong inside Holdfast.',
+    'Look at the server log for this request id.',
+  ),
+} as const satisfies Record<string, ErrorKind>;
+
+export type ErrorCode = keyof typeof errorCatalogue;
+
+/** JSON-safe facts about one occurrence. Never secrets. */
+export type ErrorDetails = Readonly<Record<string, unknown>>;
+
+export class HoldfastError extends Error {
+  override readonly name = 'HoldfastError';
+  readonly code: ErrorCode;
+  readonly details: ErrorDetails;
+
+  constructor(code: ErrorCode, message?: string, details: ErrorDetails = {}, options?: { cause?: unknown }) {
+    super(message ?? errorCatalogue[code].title, options);
+    this.code = code;
+    this.details = details;
+  }
+
+  get kind(): ErrorKind {
+    return errorCatalogue[this.code];
+  }
+}
