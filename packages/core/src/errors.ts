@@ -46,6 +46,68 @@ export const errorCatalogue = {
     true,
   ),
   'server.unreachable': kind(503, 'The Holdfast server cannot be reached.', 'Start it with: ./holdfast up', true),
+  'gateway.model_not_found': kind(
+    404,
+    'No route or provider serves this model.',
+    'Ask /v1/models for the names; routes and providers are in the configuration.',
+  ),
+  'gateway.endpoint_unsupported': kind(
+    404,
+    'The gateway does not serve this endpoint.',
+    'Use /v1/chat/completions or /v1/models.',
+  ),
+  'gateway.rate_limited': kind(
+    429,
+    'The provider limits the rate of calls.',
+    'Wait as long as Retry-After says, or add another target to the route.',
+    true,
+  ),
+  'gateway.provider_failed': kind(
+    502,
+    'The provider answered with an error of its own.',
+    'Try again; the details list each attempt.',
+    true,
+  ),
+  'gateway.provider_refused': kind(
+    502,
+    "The provider refused the gateway's own credentials.",
+    'Correct the API key of the provider named in the details.',
+  ),
+  'gateway.provider_unreachable': kind(
+    502,
+    'The provider cannot be reached.',
+    'Check its base URL and the network; the details list each attempt.',
+    true,
+  ),
+  'gateway.provider_timeout': kind(
+    504,
+    'The provider did not answer in time.',
+    'Try again, or raise the timeoutMs of the provider.',
+    true,
+  ),
+  'gateway.stream_broken': kind(
+    502,
+    'The answer broke off after it had begun.',
+    'Send the request again; what arrived so far is incomplete.',
+    true,
+  ),
+  'gateway.response_too_large': kind(
+    502,
+    'The answer of the provider is larger than the gateway allows.',
+    'Ask for a shorter answer.',
+  ),
+  'gateway.recording_invalid': kind(
+    500,
+    'A recording is not valid.',
+    'Correct the file named in the details; packages/gateway/recorded/README.md describes the format.',
+  ),
+  'gateway.recording_exhausted': kind(
+    409,
+    'The conversation left the recording.',
+    'Use a live provider, or record this conversation anew.',
+  ),
+  'gateway.closed': kind(503, 'The gateway is shutting down.', 'Send the request again to a running server.', true),
+  'trace.not_found': kind(404, 'No such trace.', 'Check the id; spans of a running trace arrive with a short delay.'),
   'internal.unexpected': kind(
     500,
     'Something went wrong inside Holdfast.',
