@@ -1,8 +1,15 @@
+import { gatewayRoutes } from './gateway.ts';
 import { identityRoutes } from './identity.ts';
 import type { Route } from './route.ts';
 import { sandboxRoutes } from './sandbox.ts';
+import { traceRoutes } from './trace.ts';
 
 /** Every route there is. The server binds all of them, or does not start. */
-export const allRoutes = { ...identityRoutes, ...sandboxRoutes } as const satisfies Record<string, Route>;
+export const allRoutes = {
+  ...identityRoutes,
+  ...sandboxRoutes,
+  ...gatewayRoutes,
+  ...traceRoutes,
+} as const satisfies Record<string, Route>;
 
 export type RouteName = keyof typeof allRoutes;
