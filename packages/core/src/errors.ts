@@ -45,7 +45,26 @@ export const errorCatalogue = {
     'Check DATABASE_URL or the log of the embedded server.',
     true,
   ),
+  'database.start_failed': kind(500, 'The embedded PostgreSQL did not start.', 'See the details and the log they name.'),
+  'database.migration_failed': kind(500, 'A migration of the database failed.', 'Nothing was changed. See the details.'),
+  'database.migration_changed': kind(
+    500,
+    'A migration that was applied to this database has changed since.',
+    'Use the version of Holdfast that this database belongs to.',
+  ),
+  'database.schema_newer': kind(
+    500,
+    'The database belongs to a newer version of Holdfast.',
+    'Upgrade Holdfast, or use another database.',
+  ),
   'server.unreachable': kind(503, 'The Holdfast server cannot be reached.', 'Start it with: ./holdfast up', true),
+  'server.answer_invalid': kind(
+    502,
+    'The server answered something that this client cannot read.',
+    'Bring server and client to the same version, and check that the URL is that of a Holdfast server.',
+  ),
+  'local.path_invalid': kind(400, 'A path on this machine cannot be used.', 'Check that it exists and may be read.'),
+  'local.archive_too_large': kind(413, 'The directory is too large to download at once.', 'Download parts of it.'),
   'gateway.model_not_found': kind(
     404,
     'No route or provider serves this model.',
