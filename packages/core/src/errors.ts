@@ -161,7 +161,7 @@ export const errorCatalogue = {
   'guest.timeout': kind(504, 'The guest agent did not answer in time.', 'Try again.', true),
   'guest.stdin_closed': kind(409, 'The other side takes no more input.', 'Do not write after the end.'),
   'setup.unsupported_system': kind(500, 'Holdfast does not run on this system.', 'See the message for what it needs.'),
-  'setup.npm_missing': kind(500, 'npm was not found.', 'Install any Node.js that comes with npm.'),
+  'setup.npm_missing': kind(500, 'The command npm was not found.', 'Install any Node.js that comes with npm.'),
   'setup.node_failed': kind(500, 'Node.js could not be brought.', 'See the setup log in the data folder.'),
   'setup.dependencies_failed': kind(
     500,
