@@ -1,0 +1,88 @@
+import { type Clock, HoldfastError, type Log } from '@holdfast/core';
+import pg from 'pg';
+import { clientConfig, type Source } from './endpoint.ts';
+import { databaseError, isConnectionLoss } from './loss.ts';
+
+export interface ConnectionOptions {
+  readonly source: Source;
+  readonly applicationName: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Most connections open at once. */
+  readonly maxConnections: number;
+  /** How long a query waits for a database that is away before it fails. */
+  readonly patienceMs: number;
+}
+
+const connectMs = 5_000;
+const pauseMs = 50;
+
+/**
+ * A pool that outlives its server: when the database goes away, whoever wants a connection waits, the source brings the
+ * database back (on another port if need be), and a new pool takes over. A statement that was under way fails with
+ * `database.unreachable`, since nobody knows whether it happened.
+ */
+export class Connections {
+  readonly #o: ConnectionOptions;
+  #pool: Promise<pg.Pool> | null = null;
+  #closed = false;
+
+  constructor(options: ConnectionOptions) {
+    this.#o = options;
+  }
+
+  /** What Kysely shows to whoever asks; connections are made with the settings of the current endpoint. */
+  readonly options = {};
+
+  async connect(): Promise<pg.PoolClient> {
+    const deadline = this.#o.clock.monotonic() + this.#o.patienceMs;
+    for (;;) {
+      if (this.#closed) throw new HoldfastError('database.unreachable', 'The database was closed.');
+      const current = this.#current();
+      try {
+        return await (await current).connect();
+      } catch (error) {
+        if (!isConnectionLoss(error) || this.#o.clock.monotonic() > deadline) throw databaseError(error);
+        this.#replace(current);
+        await this.#o.clock.sleep(pauseMs);
+      }
+    }
+  }
+
+  async end(): Promise<void> {
+    this.#closed = true;
+    const pool = this.#pool;
+    this.#pool = null;
+    if (pool === null) return;
+    const opened = await pool.catch(() => null);
+    await opened?.end();
+  }
+
+  #current(): Promise<pg.Pool> {
+    this.#pool ??= this.#open();
+    return this.#pool;
+  }
+
+  async #open(): Promise<pg.Pool> {
+    const endpoint = await this.#o.source.endpoint();
+    const pool = new pg.Pool({
+      ...clientConfig(endpoint, this.#o.applicationName, connectMs),
+      max: this.#o.maxConnections,
+      idleTimeoutMillis: 60_000,
+      statement_timeout: 60_000,
+      idle_in_transaction_session_timeout: 60_000,
+    });
+    // Without a listener the loss of an idle connection would end the process. The pool drops it by itself.
+    pool.on('error', (error) => this.#o.log.debug('an idle database connection was lost', { reason: error.message }));
+    return pool;
+  }
+
+  /** Puts away a pool that failed, unless somebody did already. */
+  #replace(failed: Promise<pg.Pool>): void {
+    if (this.#pool !== failed) return;
+    this.#pool = null;
+    failed
+      .then((pool) => pool.end())
+      .catch((error: unknown) => this.#o.log.debug('a lost pool did not end', { reason: String(error) }));
+  }
+}
