@@ -1,1 +1,4 @@
-export {};
+export { type AuditEntry, audit } from './audit.ts';
+export { type Identity, type IdentityOptions, openIdentity } from './identity.ts';
+export type { Keys } from './keys.ts';
+export { includesRole, type Principal } from './principal.ts';
