@@ -178,7 +178,7 @@ export class GuestConnection implements TransportOwner {
     this.#reader.stop();
     this.#transport.close();
     this.#acceptors.clear();
-    for (const stream of [...this.#streams.values()]) {
+    for (const stream of this.#streams.values()) {
       this.#remove(stream, error, error);
       stream.handler.failed(error);
     }

@@ -31,7 +31,8 @@ export class FieldsBuilder {
 
   bytes(tag: number, value: Uint8Array | undefined): this {
     if (value === undefined) return this;
-    this.#buffer.set(value, this.#field(tag, value.byteLength, value));
+    const at = this.#field(tag, value.byteLength);
+    this.#buffer.set(value, at);
     return this;
   }
 
@@ -64,13 +65,14 @@ export class FieldsBuilder {
     return frame;
   }
 
-  #field(tag: number, length: number, value?: Uint8Array): number {
+  /** Makes room; returns where the value goes. The buffer may be another one afterwards. */
+  #field(tag: number, length: number): number {
     const at = this.#length + fieldHeaderBytes;
     const end = at + length;
     if (end > guestLimits.headerBytes + guestLimits.maxPayloadBytes) {
       throw new HoldfastError('guest.too_large', 'The request does not fit into one frame of 64 KiB.', {
         tag,
-        bytes: value?.byteLength ?? length,
+        bytes: length,
       });
     }
     if (end > this.#buffer.length) {
