@@ -1,1 +1,3 @@
-export {};
+export { type Observability, type ObservabilityOptions, openObservability } from './observability.ts';
+export type { SpanCounts, SpanQueueLimits } from './span-queue.ts';
+export type { Scope, TracePage } from './trace-reader.ts';
