@@ -96,11 +96,12 @@ export class GuestConnection implements TransportOwner {
 
   /**
    * Opens a stream. Before HELLO was answered the request waits right behind it in the same write. Throws the
-   * connection's error once that is closed, and `guest.too_many_streams`.
+   * connection's error once that is closed, `guest.too_many_streams`, and `guest.busy` when the guest does not read.
    */
   open(fields: FieldsBuilder, shape: StreamShape, handler: StreamHandler): GuestStream {
     if (this.#error !== null) throw this.#error;
     if (this.#streams.size >= guestLimits.maxStreams) throw new HoldfastError('guest.too_many_streams');
+    this.#transport.checkBacklog();
     const id = this.#lastHostId + 2;
     if (id > 0xffff_ffff) throw disconnectedError('all stream ids are used up');
     this.#lastHostId = id;

@@ -15,8 +15,10 @@ export const guestLimits = {
   maxHelloSkipBytes: 4 * 1024 * 1024,
   /** A take-over starts with this many zero bytes: they complete any half frame. */
   takeoverZeroBytes: 65_548,
-  /** Control frames that may wait for a guest that does not read. Beyond it the connection is given up. */
-  maxSendBacklogBytes: 32 * 1024 * 1024,
+  /** What may wait for a guest that does not read: then it gets no new requests. */
+  maxSendBacklogBytes: 8 * 1024 * 1024,
+  /** On top of that, what the guest itself may provoke before the connection is given up. */
+  maxProvokedBytes: 1024 * 1024,
   maxWatchEvents: 4_096,
   maxWatchTextBytes: 1_048_576,
   maxPathBytes: 4_096,

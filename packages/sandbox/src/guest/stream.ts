@@ -109,9 +109,11 @@ export class GuestStream implements InboundQueueOwner, OutboundLink {
     this.outbound.grant(bytes);
   }
 
-  /** A control message to the operation; dropped when it has ended. */
+  /** A control message to the operation; dropped when it has ended. Throws `guest.busy`. */
   control(fields: FieldsBuilder): void {
-    if (this.#open) this.#transport.send(fields.frame(FrameType.ctl, this.id));
+    if (!this.#open) return;
+    this.#transport.checkBacklog();
+    this.#transport.send(fields.frame(FrameType.ctl, this.id));
   }
 
   /** Asks the guest to end the stream soon. */

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import { HoldfastError } from '@holdfast/core';
 import { guestLimits } from './limits.ts';
 
 export interface TransportOwner {
@@ -43,6 +44,13 @@ export class Transport {
     return false;
   }
 
+  /** Throws `guest.busy` while too much waits to be sent. For what callers on this side start. */
+  checkBacklog(): void {
+    if (this.#stream.writableLength > guestLimits.maxSendBacklogBytes) {
+      throw new HoldfastError('guest.busy', 'The guest does not read what it is sent.');
+    }
+  }
+
   /** Takes the buffer over. */
   send(frame: Buffer): void {
     if (this.#closed) return;
@@ -52,7 +60,8 @@ export class Transport {
       queueMicrotask(() => this.#flush());
     }
     this.#stream.write(frame);
-    if (this.#stream.writableLength > guestLimits.maxSendBacklogBytes) this.#owner.overflowed();
+    const most = guestLimits.maxSendBacklogBytes + guestLimits.maxProvokedBytes;
+    if (this.#stream.writableLength > most) this.#owner.overflowed();
   }
 
   close(): void {
