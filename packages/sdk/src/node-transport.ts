@@ -40,7 +40,13 @@ const open = ({ url, method, headers, body, signal }: WireRequest): ClientReques
 const send = (wire: WireRequest, mayRetry: boolean): Promise<WireAnswer> =>
   new Promise((resolve, reject) => {
     const request = open(wire);
-    request.on('response', (message) => resolve(answerOf(message)));
+    request.on('response', (message) => {
+      resolve(answerOf(message));
+      // A server may answer before it has read all of the body (a refusal): nobody wants the rest.
+      message.once('end', () => {
+        if (!request.writableFinished) request.destroy();
+      });
+    });
     request.on('error', (error: NodeJS.ErrnoException) => {
       // The server may close an idle connection in the moment that it is used again; a read is safe to repeat.
       const stale = request.reusedSocket && error.code === 'ECONNRESET' && wire.method === 'GET';
@@ -50,7 +56,7 @@ const send = (wire: WireRequest, mayRetry: boolean): Promise<WireAnswer> =>
     const { body } = wire;
     if (body === null) request.end();
     else if (typeof body === 'string' || body instanceof Uint8Array) request.end(body);
-    // A server may answer before it has read all (a refusal): then the answer counts, and `reject` does nothing.
+    // After an answer `reject` does nothing: then the answer counts.
     else pipeline(Readable.from(body, { objectMode: false }), request).catch(reject);
   });
 
