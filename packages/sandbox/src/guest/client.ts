@@ -154,8 +154,8 @@ export class GuestClient {
     return system.setIdentity(this.#connection, identity);
   }
 
-  /** Stops all user processes; `sync` writes the disk out too, `detach` turns foreground execs into background ones. */
-  freeze(options: { readonly sync: boolean; readonly detach: boolean }): Promise<void> {
+  /** Stops all user processes until `thaw` or `restore`. */
+  freeze(options: system.GuestFreeze): Promise<void> {
     return system.freeze(this.#connection, options);
   }
 

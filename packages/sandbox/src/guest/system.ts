@@ -50,10 +50,20 @@ export const restore = async (connection: GuestConnection, o: GuestRestore): Pro
     nothing,
   );
 
-export const freeze = (
-  connection: GuestConnection,
-  o: { readonly sync: boolean; readonly detach: boolean },
-): Promise<void> => connection.request(request(Op.freeze).flag(Tag.sync, o.sync).flag(Tag.detach, o.detach), nothing);
+/** What becomes of foreground execs: they forbid it, become background processes, or stay, for a pause within the session. */
+const foregroundModes = { refuse: 0, detach: 1, keep: 2 } as const;
+
+export interface GuestFreeze {
+  /** Whether the disk is written out too. */
+  readonly sync: boolean;
+  readonly foreground: keyof typeof foregroundModes;
+}
+
+export const freeze = (connection: GuestConnection, o: GuestFreeze): Promise<void> =>
+  connection.request(
+    request(Op.freeze).flag(Tag.sync, o.sync).number(Tag.detach, foregroundModes[o.foreground]),
+    nothing,
+  );
 
 /** THAW, SYNC and POWEROFF: neither arguments nor answers. */
 export const command = (connection: GuestConnection, op: number): Promise<void> =>
