@@ -112,13 +112,13 @@ export class RamShim {
   }
 
   /** Saves the dirty pages and a new index. The machine must be stopped. When it fails the former index is untouched. */
-  save(o: RamSave): Promise<RamSaved> {
+  async save(o: RamSave): Promise<RamSaved> {
     const values = { index: encodePath(o.index), data: encodePath(o.data), layer: o.layer, sync: o.sync ? 1 : 0 };
     return this.#command('SAVE', ramSaved, (figures) => figures, values);
   }
 
   /** Lays an image over the template's RAM. The machine must not have run. When it fails the RAM is the template's again. */
-  load(o: RamLoad): Promise<RamLoaded> {
+  async load(o: RamLoad): Promise<RamLoaded> {
     const layers = o.layers.map(encodePath).join(',');
     const values = { index: encodePath(o.index), layers, eager: o.eagerPages, verify: o.verifyPages };
     return this.#command(
