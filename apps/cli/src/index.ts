@@ -1,0 +1,1 @@
+export { buildProgram, runProgram } from './program.ts';
