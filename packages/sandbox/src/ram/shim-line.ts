@@ -81,8 +81,8 @@ export const protocolError = (reason: string): HoldfastError =>
 /** Percent-encodes what would end a value or the line. Throws `ram.failed` on NUL. */
 export function encodePath(path: string): string {
   if (path === '' || path.includes('\0')) throw new HoldfastError('ram.failed', 'The path is empty or has a NUL.');
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not reach the line
-  return path.replace(/[\u0000-\u0020%,\u007f]/g, (c) => `%${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
+  // Whatever is not printable ASCII or beyond ASCII, and the two characters with a meaning.
+  return path.replace(/[^!-~\u0080-\u{10ffff}]|[%,]/gu, (c) => `%${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
 }
 
 /** One command line with its line feed. Throws `ram.failed` when it is too long. */
