@@ -30,6 +30,8 @@ create table sandboxes (
   ram_chain text[] not null default '{}',
   -- The acknowledged standby: the file names of RAM index and device state.
   snapshot_id text,
+  -- SHA-256 of the device state in it; the RAM index carries checksums of its own.
+  snapshot_sha256 text,
   -- The machine folder it runs in, while it runs.
   machine_id text,
   -- Identity given to the guest at its next resume (a fork's is new).

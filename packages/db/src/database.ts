@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { type Clock, HoldfastError, type Log, type Secret, silentLog, systemClock } from '@holdfast/core';
-import { Kysely, PostgresDialect } from 'kysely';
+import { Kysely, PostgresDialect, sql } from 'kysely';
 import { Connections } from './connections.ts';
 import { Cluster } from './embedded/cluster.ts';
 import { type Source, urlOf } from './endpoint.ts';
@@ -15,6 +15,8 @@ export interface Database {
   url(): Promise<Secret>;
   /** Receives `pg_notify(channel, …)`; the returned function ends it. */
   listen(channel: string, handler: NotificationHandler): () => void;
+  /** Resolves when the database answers. Errors: `database.unreachable`. */
+  ping(): Promise<void>;
   /** Closes all connections; stops an embedded server when nobody else uses it. */
   close(): Promise<void>;
 }
@@ -72,6 +74,9 @@ export const openDatabase = async (o: DatabaseOptions): Promise<Database> => {
     kysely,
     url: async () => urlOf(await source.endpoint()),
     listen: (channel, handler) => notifications.listen(channel, handler),
+    ping: async () => {
+      await sql`select 1`.execute(kysely);
+    },
     close: async () => {
       await kysely.destroy();
       // Kysely ends the pool only when it was used.

@@ -1,0 +1,2 @@
+export { type Config, readConfig } from './config.ts';
+export { type RunningServer, startServer, version } from './server.ts';

@@ -1,0 +1,94 @@
+import { join } from 'node:path';
+import { execPath } from 'node:process';
+import { fileURLToPath } from 'node:url';
+import type { Clock, Log } from '@holdfast/core';
+import { type Database, openDatabase } from '@holdfast/db';
+import { type Gateway, openGateway } from '@holdfast/gateway';
+import { type Identity, openIdentity } from '@holdfast/identity';
+import { type Observability, openObservability } from '@holdfast/observability';
+import { openSandboxes, type SandboxLayer } from '@holdfast/sandbox';
+import type { Config } from './config.ts';
+import { faultPoint } from './fault.ts';
+
+export interface Layers {
+  readonly database: Database;
+  readonly identity: Identity;
+  readonly observability: Observability;
+  readonly gateway: Gateway;
+  readonly sandboxes: SandboxLayer;
+  /** Closes all, the last opened first, each even when another fails to close. */
+  close(): Promise<void>;
+}
+
+const repository = (path: string): string => fileURLToPath(new URL(`../../../${path}`, import.meta.url));
+
+/** Opened so far, to be closed in the opposite order. */
+class Opened {
+  readonly #closers: { readonly name: string; readonly close: () => Promise<void> }[] = [];
+  readonly #log: Log;
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  add<T extends { close(): Promise<void> }>(name: string, opened: T): T {
+    this.#closers.push({ name, close: () => opened.close() });
+    return opened;
+  }
+
+  async close(): Promise<void> {
+    for (let next = this.#closers.pop(); next !== undefined; next = this.#closers.pop()) {
+      const { name, close } = next;
+      await close().catch((error: unknown) => this.#log.error('a layer did not close', { layer: name, error }));
+    }
+  }
+}
+
+/** Opens every layer on its own port to the others; here is the only place that knows more than one of them. */
+export const openLayers = async (config: Config, clock: Clock, log: Log): Promise<Layers> => {
+  const opened = new Opened(log);
+  try {
+    const uid = config.databaseUid === null ? {} : { uid: config.databaseUid };
+    const place =
+      config.databaseUrl === null
+        ? { embedded: { folder: join(config.home, 'postgres'), ...uid } }
+        : { url: config.databaseUrl };
+    const database = opened.add(
+      'database',
+      await openDatabase({ ...place, clock, log: log.child({ layer: 'database' }) }),
+    );
+    const identity = opened.add(
+      'identity',
+      await openIdentity({ database, clock, log: log.child({ layer: 'identity' }) }),
+    );
+    const observability = opened.add(
+      'observability',
+      openObservability({ database, clock, log: log.child({ layer: 'observability' }) }),
+    );
+    const gateway = opened.add(
+      'gateway',
+      await openGateway({
+        ...{ database, clock, spans: observability.sink },
+        ...config.gateway,
+        log: log.child({ layer: 'gateway' }),
+      }),
+    );
+    const sandboxes = opened.add(
+      'sandbox',
+      await openSandboxes({
+        ...{ database, clock, folder: join(config.home, 'sandboxes') },
+        settings: {
+          sources: { guest: repository('guest'), native: repository('packages/sandbox/native') },
+          nodePath: execPath,
+          ...config.sandbox,
+        },
+        log: log.child({ layer: 'sandbox' }),
+        reach: faultPoint(config.killAt),
+      }),
+    );
+    return { database, identity, observability, gateway, sandboxes, close: () => opened.close() };
+  } catch (error) {
+    await opened.close();
+    throw error;
+  }
+};
