@@ -1,11 +1,11 @@
 import { Duplex } from 'node:stream';
-import { HoldfastError } from '@holdfast/core';
+import { HoldfastError, maxMessageBytes } from '@holdfast/core';
 import { WebSocket } from 'ws';
-import { errorOfExchange, errorOfText, readText } from './failure.ts';
+import { errorOfCode, errorOfExchange, errorOfText, readText } from './failure.ts';
 
 /** Bytes that may wait to be read before the socket is paused. */
 const maxWaitingBytes = 1_048_576;
-const maxMessageBytes = 16_777_216;
+const maxReceivedBytes = 16_777_216;
 
 export type ChannelMessage =
   | { readonly kind: 'bytes'; readonly data: Uint8Array }
@@ -20,6 +20,13 @@ export interface ChannelEnd {
 const bytesOf = (data: Buffer | ArrayBuffer | Buffer[]): Uint8Array =>
   Array.isArray(data) ? Buffer.concat(data) : data instanceof ArrayBuffer ? new Uint8Array(data) : data;
 
+/** 1000 and 1005 are an ordinary end; the server puts the code of an error into the reason of any other. */
+const errorOfEnd = ({ code, reason }: ChannelEnd): HoldfastError | null => {
+  if (code === 1000 || code === 1005) return null;
+  if (code === 1006) return new HoldfastError('server.unreachable', 'The connection broke.', { closeCode: code });
+  return errorOfCode(reason, `The server ended the connection: ${reason}.`, { closeCode: code });
+};
+
 /** An open WebSocket with back-pressure both ways: unread messages pause the sender, `send` waits for the socket. */
 export class Channel implements AsyncDisposable {
   /** Resolves when the connection has ended, never rejects. */
@@ -28,6 +35,7 @@ export class Channel implements AsyncDisposable {
   readonly #waiting: ChannelMessage[] = [];
   #waitingBytes = 0;
   #end: ChannelEnd | null = null;
+  #closing = false;
   #wake: () => void = () => undefined;
 
   constructor(socket: WebSocket) {
@@ -51,7 +59,10 @@ export class Channel implements AsyncDisposable {
     this.#wake();
   }
 
-  /** Messages in order until the connection ends; leaving the loop closes it. One reader at a time. */
+  /**
+   * Messages in order until the other side closes; leaving the loop closes it here. One reader at a time. Throws the
+   * error that the server closed with, and `server.unreachable` when the connection broke.
+   */
   async *messages(): AsyncGenerator<ChannelMessage> {
     try {
       for (;;) {
@@ -61,6 +72,8 @@ export class Channel implements AsyncDisposable {
           if (this.#waitingBytes <= maxWaitingBytes && this.#socket.isPaused) this.#socket.resume();
           yield next;
         } else if (this.#end !== null) {
+          const failure = this.#closing ? null : errorOfEnd(this.#end);
+          if (failure !== null) throw failure;
           return;
         } else {
           await new Promise<void>((resolve) => {
@@ -73,8 +86,18 @@ export class Channel implements AsyncDisposable {
     }
   }
 
-  /** Sends text or bytes; resolves when the socket took it. Throws `server.unreachable` when the connection has ended. */
-  send(data: string | Uint8Array): Promise<void> {
+  /**
+   * Sends text or bytes; resolves when the socket took it. Bytes longer than the server's longest message travel in
+   * several. Throws `server.unreachable` when the connection has ended.
+   */
+  async send(data: string | Uint8Array): Promise<void> {
+    if (typeof data === 'string' || data.byteLength <= maxMessageBytes) return this.#send(data);
+    for (let at = 0; at < data.byteLength; at += maxMessageBytes) {
+      await this.#send(data.subarray(at, at + maxMessageBytes));
+    }
+  }
+
+  #send(data: string | Uint8Array): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#socket.send(data, { binary: typeof data !== 'string' }, (error) => {
         if (error === undefined || error === null) resolve();
@@ -84,6 +107,7 @@ export class Channel implements AsyncDisposable {
   }
 
   close(): void {
+    this.#closing = true;
     if (this.#socket.isPaused) this.#socket.resume();
     this.#socket.close(1000);
   }
@@ -145,7 +169,7 @@ export const openChannel = ({ url, headers, signal }: ChannelRequest): Promise<C
     const socket = new WebSocket(url, {
       headers: { ...headers },
       perMessageDeflate: false,
-      maxPayload: maxMessageBytes,
+      maxPayload: maxReceivedBytes,
     });
     const abort = () => {
       reject(signal?.reason);

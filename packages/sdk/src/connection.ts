@@ -43,8 +43,14 @@ export const connectionOf = (options: {
 
 const invalid = (field: string, message: string) => new HoldfastError('request.invalid', message, { field });
 
+const scalar = (name: string, value: unknown): string => {
+  if (typeof value === 'string') return value;
+  if (typeof value === 'number' || typeof value === 'boolean') return String(value);
+  throw invalid(name, `${name} must be text, a number or a truth value.`);
+};
+
 const segment = (name: string, value: unknown): string => {
-  const text = String(value ?? '');
+  const text = scalar(name, value);
   // URL parsers fold dot segments away, even encoded ones: the request would reach another route.
   if (text === '' || text === '.' || text === '..') throw invalid(name, `"${text}" is not a valid ${name}.`);
   return encodeURIComponent(text);
@@ -55,7 +61,7 @@ export const addressOf = (baseUrl: string, route: Route, args: SendArguments): s
   const path = route.path.replace(/\{(\w+)\}/g, (_, name: string) => segment(name, args.params?.[name]));
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(args.query ?? {})) {
-    if (value !== undefined) query.append(name, String(value));
+    if (value !== undefined) query.append(name, scalar(name, value));
   }
   const text = query.toString();
   return `${baseUrl}${path}${text === '' ? '' : `?${text}`}`;

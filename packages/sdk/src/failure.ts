@@ -1,5 +1,5 @@
 import { errorOfProblem, openAiError, problem } from '@holdfast/contract';
-import { type ErrorCode, HoldfastError } from '@holdfast/core';
+import { type ErrorCode, type ErrorDetails, HoldfastError } from '@holdfast/core';
 import type { WireAnswer } from './transport.ts';
 
 /** Most bytes of an error answer that are read. */
@@ -13,6 +13,20 @@ const codeOfStatus = (status: number): ErrorCode => {
   if (status >= 400 && status < 500) return 'request.invalid';
   return 'internal.unexpected';
 };
+
+/** An error by its code alone; one that this version does not know becomes `internal.unexpected` with it in `details`. */
+export const errorOfCode = (code: string, message: string, details: ErrorDetails, status = 500): HoldfastError =>
+  errorOfProblem({
+    type: `urn:holdfast:error:${code}`,
+    title: message,
+    status,
+    detail: message,
+    code,
+    help: '',
+    retryable: false,
+    details: { ...details },
+    requestId: null,
+  });
 
 const parseJson = (text: string): unknown => {
   try {
@@ -33,9 +47,8 @@ export const errorOfText = (status: number, text: string): HoldfastError => {
   if (asProblem.success) return errorOfProblem(asProblem.data);
   const asOpenAi = openAiError.safeParse(document);
   if (asOpenAi.success) {
-    const { message, code, details, type } = asOpenAi.data.error;
-    const shared = { type, title: message, status, detail: message, code, help: '', retryable: false };
-    return errorOfProblem({ ...shared, details, requestId: null });
+    const { message, code, details } = asOpenAi.data.error;
+    return errorOfCode(code, message, details, status);
   }
   return new HoldfastError(codeOfStatus(status), `The server answered ${status} without saying why.`, {
     status,

@@ -5,8 +5,18 @@ export type {
   ProcessRecord,
   Sandbox as SandboxRecord,
   SandboxEvent,
+  SpanInput,
+  Trace,
 } from '@holdfast/contract';
-export { type ErrorCode, HoldfastError } from '@holdfast/core';
+export { formatCost, formatDuration, printable, renderTraceTree, textWidth } from '@holdfast/contract';
+export {
+  type ErrorCode,
+  formatTraceparent,
+  HoldfastError,
+  newSpanId,
+  newTraceId,
+  parseTraceparent,
+} from '@holdfast/core';
 export type { ByteStream } from './byte-stream.ts';
 export type { Channel, ChannelEnd, ChannelMessage } from './channel.ts';
 export { type Client, type ClientOptions, createClient, createRouteMethods } from './client.ts';

@@ -216,7 +216,7 @@ test('a channel as a Node stream', async () => {
     size += chunk.byteLength;
     if (size === content.byteLength) stream.end();
   });
-  for await (const piece of pieces(content, 100_000)) stream.write(piece);
+  for await (const piece of pieces(content, 1_100_000)) stream.write(piece);
   await once(stream, 'close');
   assert.equal(hash.digest('hex'), createHash('sha256').update(content).digest('hex'));
 });
@@ -229,14 +229,37 @@ test('a refused upgrade has the code of its problem document', async () => {
   await assert.rejects(client.sandbox('box').forward(1, { signal: AbortSignal.abort(reason) }), reason);
 });
 
+test('a channel that does not end as it should throws the reason to its reader', async () => {
+  await using server = await startContractServer({
+    socket: ({ params: { port } }, socket) => {
+      socket.send('last words', () => {
+        if (port === 1) socket.close(1011, 'guest.connection_refused');
+        else if (port === 2) socket.close(1011, 'later.code');
+        else if (port === 3) socket.terminate();
+        else socket.close();
+      });
+    },
+  });
+  const sandbox = createClient({ url: server.url, apiKey: null }).sandbox('box');
+  const read = async (port: number) => collect((await sandbox.forward(port)).messages());
+  await assert.rejects(read(1), { code: 'guest.connection_refused' });
+  await assert.rejects(read(2), {
+    code: 'internal.unexpected',
+    details: { closeCode: 1011, code: 'later.code', requestId: null },
+  });
+  await assert.rejects(read(3), { code: 'server.unreachable' });
+  assert.deepEqual(await read(4), [{ kind: 'text', text: 'last words' }]);
+});
+
 test('a shell: typed text goes in, output comes out, then how it ended', async () => {
   await using server = await startContractServer({
     socket: ({ query }, socket) => {
-      socket.send(new Uint8Array(encode(`${query.rows}x${query.cols}$ `)));
+      socket.send(encode(`${Number(query.rows)}x${Number(query.cols)}$ `));
       socket.on('message', (data, binary) => {
-        if (!binary) socket.send(encode(`size ${data}\n`));
+        const text = Buffer.isBuffer(data) ? data.toString() : '';
+        if (!binary) socket.send(encode(`size ${text}\n`));
         else {
-          socket.send(encode(`ran ${data}`));
+          socket.send(encode(`ran ${text}`));
           socket.send(JSON.stringify({ exitCode: 3, signal: null }));
         }
       });
