@@ -8,6 +8,8 @@ export const idPrefixes = [
   'aud', // audit entry
   'sbx', // sandbox
   'snp', // snapshot
+  'dsk', // disk layer
+  'ram', // RAM layer
   'mch', // machine: one QEMU process
   'tpl', // template
   'vol', // volume

@@ -1,0 +1,319 @@
+import { spawn } from 'node:child_process';
+import { rename } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { HoldfastError } from '@holdfast/core';
+import { z } from 'zod';
+import { RamShim } from '../ram/index.ts';
+import { jailCommand } from './jail.ts';
+import { MachineFolder, type MachineRecord, processStartTime } from './machine-folder.ts';
+import { jailPaths, type QemuOptions, qemuArguments, ramPath, socketNames } from './qemu-arguments.ts';
+import { Qmp } from './qmp.ts';
+
+export interface MachineSpec extends QemuOptions {
+  /** The machine's own folder, to be made. */
+  readonly folder: string;
+  readonly templateFolder: string;
+  readonly frozenFolder: string;
+  readonly frozenKey: string;
+  readonly nativeFolder: string;
+  readonly shimFile: string;
+  /** Host user it runs under when the server is root. */
+  readonly uid: number;
+}
+
+/** A layer of a disk, by its file on the host. */
+export interface DiskLayer {
+  readonly file: string;
+  readonly format: 'raw' | 'qcow2';
+}
+
+const startTimeoutMs = 30_000;
+const pollMs = 2;
+const jailStatus = z.object({ 'child-pid': z.number().int().positive() });
+const asRoot = process.getuid?.() === 0;
+
+/** One QEMU process: an empty machine that waits for a sandbox, or one that has one. Methods map to QEMU's own steps. */
+export class Machine {
+  readonly id: string;
+  readonly frozenKey: string;
+  readonly folder: MachineFolder;
+  readonly pid: number;
+  readonly #qmp: Qmp;
+  readonly #shim: RamShim;
+  readonly #exited: Promise<void>;
+  #lent = 0;
+  #hasExited = false;
+
+  private constructor(
+    id: string,
+    record: MachineRecord,
+    folder: MachineFolder,
+    qmp: Qmp,
+    shim: RamShim,
+    exited: Promise<void>,
+  ) {
+    this.id = id;
+    this.pid = record.pid;
+    this.frozenKey = record.frozenKey;
+    this.folder = folder;
+    this.#qmp = qmp;
+    this.#shim = shim;
+    this.#exited = exited.then(() => {
+      this.#hasExited = true;
+    });
+  }
+
+  /** Starts QEMU in its jail and waits until it takes commands. Throws `sandbox.machine_failed` with QEMU's own words. */
+  static async start(id: string, spec: MachineSpec): Promise<Machine> {
+    const folder = await MachineFolder.create(spec.folder, asRoot ? spec.uid : null);
+    const child = spawnJailed(spec, folder.path);
+    try {
+      const pid = await Promise.race([child.pid, child.exited.then(() => Promise.reject(child.failure()))]);
+      const record = { pid, startTime: (await processStartTime(pid)) ?? '', uid: spec.uid, frozenKey: spec.frozenKey };
+      await folder.writeRecord(record);
+      const qmp = await untilThere(() => Qmp.connect(folder.socketPath(socketNames.qmp)), child);
+      const shim = await untilThere(() => RamShim.connect(folder.socketPath(socketNames.shim)), child);
+      return new Machine(id, record, folder, qmp, shim, child.exited);
+    } catch (error) {
+      child.kill();
+      await child.exited;
+      await folder.remove();
+      throw error;
+    }
+  }
+
+  /** Takes over a machine that outlived the server that started it. Throws `sandbox.machine_lost` when it is not there. */
+  static async adopt(id: string, path: string, record: MachineRecord): Promise<Machine> {
+    const folder = await MachineFolder.reopen(path);
+    try {
+      const qmp = await Qmp.connect(folder.socketPath(socketNames.qmp));
+      const shim = await RamShim.connect(folder.socketPath(socketNames.shim));
+      return new Machine(id, record, folder, qmp, shim, untilGone(record));
+    } catch (error) {
+      await folder.close();
+      throw error;
+    }
+  }
+
+  /** Resolves when the QEMU process is gone, for whatever reason. */
+  get exited(): Promise<void> {
+    return this.#exited;
+  }
+
+  get hasExited(): boolean {
+    return this.#hasExited;
+  }
+
+  get qmp(): Qmp {
+    return this.#qmp;
+  }
+
+  get shim(): RamShim {
+    return this.#shim;
+  }
+
+  /** Gives the machine its writable disk: the first layer is written, the others are read only. */
+  async attachDisk(layers: readonly DiskLayer[]): Promise<void> {
+    const node = await this.#diskNode(layers, 'disk-top', true);
+    await this.#qmp.execute('blockdev-add', node);
+    await this.#qmp.execute('blockdev-reopen', {
+      options: [{ driver: 'raw', 'node-name': 'disk', file: 'disk-top', discard: 'unmap' }],
+    });
+  }
+
+  /** Puts a new, empty layer on top of the running disk; what was on top becomes read only. */
+  async growDisk(layer: DiskLayer, previousTop: string): Promise<string> {
+    const name = `disk-top-${this.#lent}`;
+    const node = await this.#diskNode([layer], name, true);
+    await this.#qmp.execute('blockdev-add', { ...node, backing: null });
+    await this.#qmp.execute('blockdev-snapshot', { node: previousTop, overlay: name });
+    return name;
+  }
+
+  async #diskNode(
+    layers: readonly DiskLayer[],
+    name: string | null,
+    writable: boolean,
+  ): Promise<Record<string, unknown>> {
+    const [layer, ...below] = layers;
+    if (layer === undefined) throw new HoldfastError('internal.unexpected', 'A disk has no layers.');
+    const fileName = await this.lend(layer.file, writable);
+    const file = { driver: 'file', filename: fileName, 'read-only': !writable, discard: 'unmap' };
+    const node = { driver: layer.format, file, 'read-only': !writable, discard: 'unmap' };
+    const named = name === null ? node : { ...node, 'node-name': name };
+    return below.length === 0 ? named : { ...named, backing: await this.#diskNode(below, null, false) };
+  }
+
+  /** Makes a host file visible to QEMU and gives its name there. */
+  async lend(file: string, writable: boolean): Promise<string> {
+    const name = `lent-${this.#lent++}`;
+    await this.folder.lend(file, name, writable);
+    return join(jailPaths.machine, name);
+  }
+
+  /** Feeds saved device state to a machine started with `incoming`, and waits until it is paused with that state. */
+  async loadState(state: Uint8Array): Promise<void> {
+    await this.#qmp.execute('migrate-incoming', { uri: `unix:${jailPaths.machine}/${socketNames.state}` });
+    const done = this.#untilMigrated();
+    const socket = connect(this.folder.socketPath(socketNames.state));
+    socket.on('error', () => socket.destroy());
+    socket.end(state);
+    try {
+      await done;
+    } finally {
+      socket.destroy();
+    }
+  }
+
+  async #untilMigrated(): Promise<void> {
+    for (;;) {
+      const status = runState.parse(await this.#qmp.execute('query-status'));
+      if (status.status !== 'inmigrate') return;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  /** Lets the guest run. */
+  async run(): Promise<void> {
+    await this.#qmp.execute('cont');
+  }
+
+  /** Stops the guest; QEMU writes its disk caches out. */
+  async pause(): Promise<void> {
+    await this.#qmp.execute('stop');
+  }
+
+  /** Saves the device state without RAM to `output` on the host; the guest must be paused. */
+  async saveState(output: string): Promise<void> {
+    await this.#qmp.execute('xen-save-devices-state', { filename: `${jailPaths.machine}/state`, live: false });
+    await rename(join(this.folder.path, 'state'), output);
+  }
+
+  /** Ends the process and removes its folder. Never throws. */
+  async destroy(): Promise<void> {
+    killProcess(this.pid);
+    await this.#exited;
+    this.detach();
+    await this.folder.remove();
+  }
+
+  /** Lets go of the machine and leaves it running, for the next server to adopt. */
+  detach(): void {
+    this.#qmp.close();
+    this.#shim.close();
+  }
+
+  /** The last console output of the guest, for error messages. */
+  async console(): Promise<string> {
+    const text = z.string().parse(await this.#qmp.execute('ringbuf-read', { device: 'console', size: 65_536 }));
+    return text.slice(-4_000);
+  }
+}
+
+const runState = z.object({ status: z.string() });
+
+interface JailedProcess {
+  readonly pid: Promise<number>;
+  readonly exited: Promise<void>;
+  failure(): HoldfastError;
+  kill(): void;
+}
+
+function spawnJailed(spec: MachineSpec, folder: string): JailedProcess {
+  const mounts = [
+    { from: spec.templateFolder, to: jailPaths.template },
+    { from: spec.frozenFolder, to: jailPaths.frozen, writable: spec.ram === 'shared' },
+    { from: spec.nativeFolder, to: jailPaths.native },
+    { from: folder, to: jailPaths.machine, writable: true },
+    ...(spec.accelerator.accelerator === 'kvm' ? [{ from: '/dev/kvm', to: '/dev/kvm', device: true }] : []),
+  ];
+  const env: Record<string, string> = {
+    LD_PRELOAD: `${jailPaths.native}/${spec.shimFile}`,
+    HOLDFAST_RAM_PATH: ramPath,
+  };
+  env.HOLDFAST_SHIM_SOCKET = `${jailPaths.machine}/${socketNames.shim}`;
+  if (spec.ram === 'private') env.HOLDFAST_RAM_READONLY = '1';
+  const qemu = ['env', ...Object.entries(env).map(([name, value]) => `${name}=${value}`), ...qemuArguments(spec)];
+  const options = {
+    uid: spec.uid,
+    mounts,
+    cwd: jailPaths.machine,
+    env: { PATH: '/usr/bin:/bin' },
+    hostname: 'machine',
+  };
+  const [program = 'bwrap', ...rest] = jailCommand(qemu, options, asRoot);
+  const jail = ['--as-pid-1', '--json-status-fd', '3', ...rest];
+  const limits = ['--core=0', '--nofile=4096', '--', program, ...jail];
+  const child = spawn('prlimit', limits, { stdio: ['ignore', 'ignore', 'pipe', 'pipe'], detached: true });
+  return watchChild(child);
+}
+
+function watchChild(child: ReturnType<typeof spawn>): JailedProcess {
+  const pid = Promise.withResolvers<number>();
+  const exited = Promise.withResolvers<void>();
+  let words = '';
+  let known: number | undefined;
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    words = (words + text).slice(-2_000);
+  });
+  const status = child.stdio[3];
+  let line = '';
+  if (status !== null && status !== undefined && 'on' in status) {
+    status.on('data', (chunk: Buffer) => {
+      line = (line + chunk.toString('utf8')).slice(0, 4_096);
+      const end = line.indexOf('\n');
+      if (end < 0 || known !== undefined) return;
+      known = jailStatus.parse(JSON.parse(line.slice(0, end)))['child-pid'];
+      pid.resolve(known);
+    });
+  }
+  child.on('error', (error) => {
+    words += error.message;
+    exited.resolve();
+  });
+  child.on('close', () => exited.resolve());
+  child.unref();
+  return {
+    pid: pid.promise,
+    exited: exited.promise,
+    failure: () => new HoldfastError('sandbox.machine_failed', `QEMU did not start: ${words.trim() || 'no message'}`),
+    kill: () => {
+      if (known !== undefined) killProcess(known);
+      child.kill('SIGKILL');
+    },
+  };
+}
+
+function killProcess(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // it is gone already
+  }
+}
+
+/** QEMU makes its sockets some milliseconds after it starts. */
+async function untilThere<T>(attempt: () => Promise<T>, child: JailedProcess): Promise<T> {
+  let over = false;
+  const gone = child.exited.then(() => {
+    over = true;
+  });
+  const deadline = performance.now() + startTimeoutMs;
+  for (;;) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (over) throw child.failure();
+      if (performance.now() > deadline) throw error;
+    }
+    await Promise.race([gone, new Promise((resolve) => setTimeout(resolve, pollMs))]);
+  }
+}
+
+/** A process that is not our child can only be watched by looking. */
+async function untilGone(record: MachineRecord): Promise<void> {
+  while ((await processStartTime(record.pid)) === record.startTime) {
+    await new Promise<void>((resolve) => setTimeout(resolve, pollMs * 10).unref());
+  }
+}

@@ -1,0 +1,143 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { HoldfastError } from '@holdfast/core';
+import { GuestClient } from '../guest/index.ts';
+import { runCommand } from '../host/command.ts';
+import type { DiskLayer, Machine } from '../host/machine.ts';
+import { templateDisk } from '../host/pool.ts';
+import { socketNames } from '../host/qemu-arguments.ts';
+import type { FrozenTemplate } from '../template/store.ts';
+import type { Host, Running, SandboxRow } from './host.ts';
+
+const answerTimeoutMs = 30_000;
+const bootTimeoutMs = 180_000;
+
+/** RAM pages copied in at once on resume; the rest is mapped and comes in as it is touched. */
+const eagerPages = 256;
+
+/** RAM pages whose checksums are verified before the guest runs; of larger images the rest follows in the background. */
+const verifiedPages = 16_384;
+
+/** How a machine gets the memory and state that it starts with. */
+export interface Start {
+  /** Device state to load. */
+  readonly state: Uint8Array;
+  /** RAM image over the template's RAM, or null for the template as it is. */
+  readonly ram: { readonly index: string; readonly layers: readonly string[] } | null;
+  /** Makes the record that the sandbox runs in this machine; before it the guest does not run. */
+  readonly record: (machine: Machine) => Promise<void>;
+  readonly reach: { readonly taken?: () => void; readonly loaded: () => void; readonly recorded: () => void };
+}
+
+/** The disk of a sandbox as layers, the template's last. */
+export function diskLayers(host: Host, row: Pick<SandboxRow, 'disk_chain'>, template: FrozenTemplate): DiskLayer[] {
+  const own = row.disk_chain.map((id): DiskLayer => ({ file: host.files.disk(id), format: 'qcow2' }));
+  return [...own, { file: templateDisk(template), format: 'raw' }];
+}
+
+/**
+ * Moves a sandbox into a machine of the pool. The guest is greeted and restored (clock, random pool, identity, thaw) before
+ * anything else reaches it; requests may be sent at once, they travel behind that.
+ */
+export async function startFromState(
+  host: Host,
+  row: SandboxRow,
+  template: FrozenTemplate,
+  start: Start,
+): Promise<Running> {
+  const release = host.pool.hold();
+  try {
+    const machine = await host.pool.take(template);
+    start.reach.taken?.();
+    try {
+      const recorded = start.record(machine);
+      recorded.catch(() => undefined);
+      await Promise.all([machine.attachDisk(diskLayers(host, row, template)), loadRam(machine, start.ram)]);
+      const guest = greet(host, machine, row, answerTimeoutMs);
+      await machine.loadState(start.state);
+      start.reach.loaded();
+      await recorded;
+      start.reach.recorded();
+      await machine.run();
+      return { machine, guest, template, diskTop: 'disk-top', since: host.clock.monotonic() };
+    } catch (error) {
+      await machine.destroy();
+      throw error;
+    }
+  } finally {
+    release();
+  }
+}
+
+async function loadRam(machine: Machine, ram: Start['ram']): Promise<void> {
+  if (ram === null) return;
+  const index = await machine.lend(ram.index, false);
+  const layers = await Promise.all(ram.layers.map((layer) => machine.lend(layer, false)));
+  await machine.shim.load({ index, layers, eagerPages, verifyPages: verifiedPages });
+}
+
+/** Boots the kernel with the sandbox's own disk: for when there is no memory to come back to. Processes are gone, files are not. */
+export async function coldBoot(
+  host: Host,
+  row: SandboxRow,
+  record: (machine: Machine) => Promise<void>,
+): Promise<Running> {
+  const template = await host.templates.byKey(row.frozen_key);
+  const [top] = row.disk_chain;
+  // A killed QEMU leaks clusters at worst; they are given back before anything is written.
+  if (top !== undefined)
+    await runCommand('qemu-img', ['check', '-q', '-U', '-r', 'leaks', host.files.disk(top)], { timeoutMs: 60_000 });
+  const machine = await host.pool.boot(template);
+  try {
+    await machine.attachDisk(diskLayers(host, row, template));
+    await record(machine);
+    const guest = greet(host, machine, row, bootTimeoutMs);
+    await machine.run();
+    await guest.ready;
+    return { machine, guest, template, diskTop: 'disk-top', since: host.clock.monotonic() };
+  } catch (error) {
+    const words = await machine.console().catch(() => '');
+    host.log.error('a sandbox did not boot from its disk', { sandbox: row.id, console: words.slice(-1_000) });
+    await machine.destroy();
+    throw error;
+  }
+}
+
+/** Greets the guest of a machine and sends the restore contract ahead of everything else. */
+export function greet(host: Host, machine: Machine, row: SandboxRow, timeoutMs: number, takeover = false): GuestClient {
+  const stream = connect(machine.folder.socketPath(socketNames.agent));
+  const guest = GuestClient.start(stream, { takeover, timeoutMs, random: () => host.random(16) });
+  const restored = guest.restore({
+    timeNs: BigInt(Math.trunc(host.clock.now() * 1_000)) * 1_000n,
+    entropy: host.random(64),
+    hostname: row.hostname,
+    machineId: row.guest_machine_id,
+  });
+  // A guest that could not be restored must not be used: what was sent behind it fails with the connection.
+  restored.catch((error: unknown) => {
+    host.log.error('a guest did not take its restore', { sandbox: row.id, error: String(error) });
+    guest.close();
+  });
+  return guest;
+}
+
+/** Device state of a standby, checked. Throws `sandbox.standby_corrupt`. */
+export async function readState(host: Host, row: SandboxRow, snapshotId: string): Promise<Uint8Array> {
+  const state = await readFile(host.files.state(snapshotId)).catch((cause: unknown) => {
+    throw new HoldfastError(
+      'sandbox.standby_corrupt',
+      'The device state of the standby cannot be read.',
+      { sandbox: row.id },
+      { cause },
+    );
+  });
+  if (sha256(state) !== row.snapshot_sha256) {
+    throw new HoldfastError('sandbox.standby_corrupt', 'The device state of the standby does not match its checksum.', {
+      sandbox: row.id,
+    });
+  }
+  return state;
+}
+
+export const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
