@@ -67,6 +67,7 @@ export class SandboxFiles {
       [from.state, this.state(id)],
     ] as const) {
       if (asRoot) await chown(source, 0, 0);
+      await chmod(source, 0o644);
       await rename(source, target);
     }
     await this.syncFolder('snapshots');
