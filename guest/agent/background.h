@@ -2,9 +2,11 @@
 #pragma once
 #include "process.h"
 
-// Takes over a process of the foreground. False when there are too many.
-bool background_adopt(struct process *p, struct command *command, const char *name);
+bool background_has_room(void);
+// Takes over a process that left the foreground, under the name exec-PID. Only while there is room.
+void background_adopt(struct process *p);
+// How many run.
 uint32_t background_count(void);
 
-// Ends the exec of this stream and hands out its process, or NULL when the stream is no exec.
-struct process *exec_detach(struct stream *s);
+// Ends the exec of this process and hands the process out. False when it is no exec or has ended.
+bool exec_detach(struct process *p);

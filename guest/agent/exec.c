@@ -124,14 +124,13 @@ void op_exec(uint32_t stream, const struct fields *f) {
   if (quiet) session_linger();
 }
 
-struct process *exec_detach(struct stream *s) {
-  if (s->ops != &exec_ops) return NULL;
-  struct exec *e = container_of(s, struct exec, stream);
-  struct process *p = e->process;
+bool exec_detach(struct process *p) {
+  if (p->owner != &owner || p->reaped) return false;
+  struct exec *e = p->data;
   p->input_taken = NULL;
   process_close_input(p);
-  send_error(s->id, "cancelled", 0, "now the background process exec-%d", p->pid);
-  stream_close(s);
+  send_error(e->stream.id, "cancelled", 0, "now the background process exec-%d", p->pid);
+  stream_close(&e->stream);
   free(e);
-  return p;
+  return true;
 }

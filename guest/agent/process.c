@@ -113,13 +113,27 @@ static void watch_outputs(struct process *p, const struct ends *e) {
   p->input = (struct handler){.fd = e->our_in, .ready = input_ready};
 }
 
+static struct process *make_process(char **argv) {
+  size_t length = 0;
+  for (char **arg = argv; *arg; arg++) length += strlen(*arg) + 1;
+  if (length > ARGS_MAX) length = ARGS_MAX;
+  struct process *p = process_count < PROCESSES_MAX ? calloc(1, sizeof *p + length) : NULL;
+  if (!p) return NULL;
+  for (char **arg = argv; *arg && p->args_length < length; arg++) {
+    size_t left = length - p->args_length - 1, n = strlen(*arg);
+    memcpy(p->args + p->args_length, *arg, n < left ? n : left);
+    p->args_length += (uint32_t)(n < left ? n : left) + 1;
+  }
+  return p;
+}
+
 struct process *process_start(uint32_t stream, struct command *c, const struct process_owner *owner, void *data) {
   if (frozen) {
     send_error(stream, "busy", 0, "the processes are frozen");
     return NULL;
   }
   struct ends ends;
-  struct process *p = process_count < PROCESSES_MAX ? calloc(1, sizeof *p) : NULL;
+  struct process *p = make_process(c->argv);
   if (!p) {
     send_error(stream, "too_many_processes", 0, "at most %d processes run at once", PROCESSES_MAX);
     return NULL;

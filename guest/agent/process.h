@@ -38,7 +38,11 @@ struct process {
   struct usage usage;
   struct timer timeout, drain;
   void (*input_taken)(struct process *, uint32_t bytes);
+  uint32_t args_length; // the command, each argument with its NUL, for lists; cut at ARGS_MAX
+  char args[];
 };
+
+enum { ARGS_MAX = 4096 };
 
 // Starts it, or sends ERROR on the stream and returns NULL.
 struct process *process_start(uint32_t stream, struct command *command, const struct process_owner *owner, void *data);
