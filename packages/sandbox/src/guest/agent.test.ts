@@ -20,7 +20,7 @@ describe('the client with the real agent', () => {
   });
   after(async () => {
     under?.client.close();
-    await under?.agent.stop();
+    await under?.agent[Symbol.asyncDispose]();
   });
   sessionSuite(get);
   execSuite(get);

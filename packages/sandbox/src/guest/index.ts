@@ -26,7 +26,7 @@ export type {
   GuestStopOptions,
 } from './processes.ts';
 export { GuestSocket } from './socket.ts';
-export type { GuestIdentity, GuestRestore, GuestStats } from './system.ts';
+export type { GuestFreeze, GuestIdentity, GuestRestore, GuestStats } from './system.ts';
 export type { GuestTar } from './tar.ts';
 export type { UploadBody } from './upload.ts';
 export type { GuestWatch, GuestWatchEvent } from './watch.ts';

@@ -12,27 +12,31 @@ import { GuestClient } from './client.ts';
 const guestDirectory = new URL('../../../../guest', import.meta.url).pathname;
 const run = promisify(execFile);
 
-/** The real agent, built and run as an ordinary program of this machine, for tests. */
-export class NativeAgent {
+/** The real agent, built and run as an ordinary program of this machine, for tests. It serves one connection at a time. */
+export class NativeAgent implements AsyncDisposable {
   /** A directory of its own, for whatever the test writes. */
   readonly directory: string;
+  readonly #program: string;
   readonly #process: ChildProcess;
   readonly #socketPath: string;
 
-  private constructor(directory: string, process: ChildProcess, socketPath: string) {
+  private constructor(directory: string, program: string) {
     this.directory = directory;
-    this.#process = process;
-    this.#socketPath = socketPath;
+    this.#program = program;
+    this.#socketPath = join(directory, 'agent.sock');
+    this.#process = spawn(program, ['--listen', this.#socketPath], { stdio: ['ignore', 'inherit', 'inherit'] });
   }
 
+  /** Builds the agent and starts it. */
   static async start(): Promise<NativeAgent> {
     const directory = await mkdtemp(join(tmpdir(), 'holdfast-agent-'));
     await run('make', ['-C', guestDirectory, '-j2', `OUT=${directory}`]);
-    const socketPath = join(directory, 'agent.sock');
-    const agent = spawn(join(directory, 'holdfast-agent'), ['--listen', socketPath], {
-      stdio: ['ignore', 'inherit', 'inherit'],
-    });
-    return new NativeAgent(directory, agent, socketPath);
+    return new NativeAgent(directory, join(directory, 'holdfast-agent'));
+  }
+
+  /** Starts one more of the same. */
+  async another(): Promise<NativeAgent> {
+    return new NativeAgent(await mkdtemp(join(tmpdir(), 'holdfast-agent-')), this.#program);
   }
 
   /** A byte stream to the agent, as soon as it listens. */
@@ -57,7 +61,7 @@ export class NativeAgent {
     });
   }
 
-  async stop(): Promise<void> {
+  async [Symbol.asyncDispose](): Promise<void> {
     const ended = this.#process.exitCode === null ? once(this.#process, 'exit') : null;
     this.#process.kill('SIGKILL');
     await ended;

@@ -13,7 +13,10 @@ export function processesSuite(get: () => AgentUnderTest): void {
   describe('background processes', () => {
     test('start, list, follow, stop', async () => {
       const { client } = get();
-      const { pid } = await client.spawn({ name: 'counter', shell: 'echo one; sleep 0.05; echo two >&2; exec sleep 1000' });
+      const { pid } = await client.spawn({
+        name: 'counter',
+        shell: 'echo one; sleep 0.05; echo two >&2; exec sleep 1000',
+      });
       const [record] = await client.ps();
       assert.equal(record?.name, 'counter');
       assert.equal(record?.pid, pid);

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { GuestClient } from './client.ts';
 import { encodeFrame } from './frame.ts';
-import type { AgentUnderTest } from './native-agent.ts';
+import { type AgentUnderTest, bytesOfAll } from './native-agent.ts';
 import { FrameType } from './tags.ts';
 
 const options = { timeoutMs: 10_000, random: () => randomBytes(16) };
@@ -48,8 +48,9 @@ export function sessionSuite(get: () => AgentUnderTest): void {
 
     test('a takeover succeeds in the middle of any frame, and ends what the earlier session ran', async () => {
       const cut = encodeFrame(FrameType.data, 0, 1, randomBytes(40_000));
+      await using agent = await get().agent.another();
       for (const length of [0, 1, 11, 12, 13, 20_000]) {
-        const socket = await get().agent.open();
+        const socket = await agent.open();
         const first = GuestClient.start(socket, { ...options, takeover: false });
         const exec = first.exec({ argv: ['sleep', '1000'], stdin: true });
         await exec.started;
@@ -57,22 +58,40 @@ export function sessionSuite(get: () => AgentUnderTest): void {
         socket.write(cut.subarray(0, length));
         const second = GuestClient.start(socket, { ...options, takeover: true });
         assert.ok((await second.ping()) > 0n, `cut after ${length}`);
-        assert.equal((await second.stats()).foreground, 1);
+        assert.equal((await second.stats()).foreground, 0);
         first.close();
         second.close();
       }
     });
 
+    test('a freeze that keeps execs only pauses them', async () => {
+      const { client } = get();
+      const exec = client.exec({ argv: ['cat'], stdin: true });
+      const output = exec.stdout[Symbol.asyncIterator]();
+      await exec.started;
+      await client.freeze({ sync: false, foreground: 'keep' });
+      await exec.write(Buffer.from('later'));
+      await client.ping();
+      await client.thaw();
+      assert.equal(Buffer.from((await output.next()).value ?? []).toString(), 'later');
+      exec.end();
+      assert.equal((await exec.result).exitCode, 0);
+    });
+
     test('freeze stops processes until thaw; it needs consent while an exec runs', async () => {
       const { client } = get();
-      const exec = client.exec({ shell: 'while read line; do echo "$line"; done', stdin: true });
+      const exec = client.exec({ shell: 'while :; do echo tick; sleep 0.05; done', stdin: true });
+      const ticks = bytesOfAll(exec.stdout);
+      ticks.catch(() => undefined);
       await exec.started;
-      await assert.rejects(client.freeze({ sync: false, detach: false }), { code: 'guest.busy' });
-      await client.freeze({ sync: true, detach: true });
+      await assert.rejects(client.freeze({ sync: false, foreground: 'refuse' }), { code: 'guest.busy' });
+      await client.freeze({ sync: true, foreground: 'detach' });
       const [detached, ...others] = await client.ps();
       assert.deepEqual(others, []);
       assert.match(detached?.name ?? '', /^exec-\d+$/);
       assert.equal(detached?.state, 'frozen');
+      await assert.rejects(exec.result, { code: 'guest.cancelled' });
+      await assert.rejects(ticks, { code: 'guest.cancelled' });
       await client.thaw();
       assert.equal((await client.ps())[0]?.state, 'running');
       await client.stop(detached?.name ?? '');
