@@ -8,7 +8,7 @@ export type {
   SpanInput,
   Trace,
 } from '@holdfast/contract';
-export { formatCost, formatDuration, printable, renderTraceTree, textWidth } from '@holdfast/contract';
+export { fitted, formatCost, formatDuration, printable, renderTraceTree, textWidth } from '@holdfast/contract';
 export {
   type ErrorCode,
   formatTraceparent,
