@@ -3,7 +3,8 @@ import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { HoldfastError } from '@holdfast/core';
+import { type ErrorCode, errorCatalogue, HoldfastError } from '@holdfast/core';
+import { z } from 'zod';
 import { type Configuration, checkout, readServerRecord, type ServerRecord } from './configuration.ts';
 
 const serverProgram = join(checkout, 'apps/server/src/main.ts');
@@ -13,6 +14,8 @@ const probeTimeoutMs = 2_000;
 const shownLogLines = 12;
 
 export const serverLog = (home: string): string => join(home, 'log/server.log');
+/** What a detached server says before it has its own log, and what Node says when it crashes. */
+const startLog = (home: string): string => join(home, 'log/start.log');
 
 /** True when the process is a server of Holdfast: a process id alone may have been given to another program since. */
 const isServer = async (pid: number): Promise<boolean> => {
@@ -50,25 +53,41 @@ const environment = (configuration: Configuration, port: number | undefined) => 
 export const spawnForeground = (configuration: Configuration, port: number | undefined): ChildProcess =>
   spawn(process.execPath, [serverProgram], { stdio: 'inherit', env: environment(configuration, port) });
 
-const lastLines = async (file: string): Promise<string[]> => {
-  const text = await readFile(file, 'utf8').catch(() => '');
-  return text.trimEnd().split('\n').slice(-shownLogLines);
+const reported = z.object({
+  error: z.string().refine((code): code is ErrorCode => Object.hasOwn(errorCatalogue, code)),
+  msg: z.string(),
+  details: z.record(z.string(), z.unknown()).optional(),
+});
+
+/** The error that the server itself reported last, with its code, else what it printed last. */
+const startError = (text: string, reason: string, log: string): HoldfastError => {
+  const lines = text.trimEnd().split('\n').slice(-shownLogLines);
+  for (const line of lines.toReversed()) {
+    try {
+      const { error, msg, details } = reported.parse(JSON.parse(line));
+      return new HoldfastError(error, msg, { ...details, log });
+    } catch {
+      // Not the line that tells it.
+    }
+  }
+  const details = { log, issues: lines };
+  return new HoldfastError('cli.server_start_failed', `The server did not start: ${reason}. Log: ${log}`, details);
 };
 
 /**
- * Starts a server that outlives this command and waits until it is ready. Throws `cli.server_start_failed` with the end of
- * its log when it ends, or is not ready in time; in the second case it is stopped again.
+ * Starts a server that outlives this command and waits until it is ready. When it ends, or is not ready in time and so is
+ * stopped again, throws the error that it reported, else `cli.server_start_failed` with the end of what it printed.
  */
 export const startDetached = async (
   configuration: Configuration,
   options: { readonly port?: number | undefined; readonly waitMs: number },
 ): Promise<ServerRecord> => {
   const { home } = configuration;
-  const log = serverLog(home);
+  const log = startLog(home);
   let descriptor: number;
   try {
-    mkdirSync(join(home, 'log'), { recursive: true });
-    descriptor = openSync(log, 'a', 0o600);
+    mkdirSync(join(home, 'log'), { recursive: true, mode: 0o700 });
+    descriptor = openSync(log, 'w', 0o600);
   } catch (cause) {
     throw new HoldfastError('home.unusable', `The data folder ${home} cannot be written.`, { home }, { cause });
   }
@@ -94,11 +113,7 @@ export const startDetached = async (
   }
   if (end.reason === null) child.kill('SIGTERM');
   const reason = end.reason ?? `not ready after ${options.waitMs / 1000} s`;
-  const issues = await lastLines(log);
-  throw new HoldfastError('cli.server_start_failed', `The server did not start: ${reason}. Log: ${log}`, {
-    log,
-    issues,
-  });
+  throw startError(await readFile(log, 'utf8').catch(() => ''), reason, log);
 };
 
 /** Asks a server to stop and waits until its process is gone. Throws `resource.conflict` when it does not go in time. */

@@ -12,8 +12,9 @@ const deadlineMs = 600_000;
 const probed = z.object({
   accelerator: z.enum(['kvm', 'tcg']),
   reason: z.string(),
-  bootMs: z.number().nullable().optional(),
-  qemuVersion: z.string().nullable().optional(),
+  /** Milliseconds until the guest had booted. */
+  bootMs: z.number().optional(),
+  probeMs: z.number().optional(),
 });
 
 /** Said once and clearly, after QEMU's own policy: https://www.qemu.org/docs/master/system/security.html */
@@ -45,8 +46,8 @@ export const checkAccelerator = async (configuration: Configuration, probe: bool
     const said = result.output.trim().split('\n').at(-1) ?? '';
     return unknown('accelerator', `not probed: the probe ended with ${result.exitCode ?? 'a signal'} ${said}`.trim());
   }
-  const { accelerator, reason, bootMs } = parsed.data;
-  const boot = bootMs === undefined || bootMs === null ? '' : `, a guest boots in ${Math.round(bootMs)} ms`;
+  const { accelerator, reason, probeMs, bootMs = probeMs } = parsed.data;
+  const boot = bootMs === undefined ? '' : `, a guest boots in ${Math.round(bootMs)} ms`;
   if (accelerator === 'kvm') return ok('accelerator', `KVM${boot}`);
   return warning('accelerator', `software emulation (TCG)${boot}: ${reason}`, emulationNotice);
 };

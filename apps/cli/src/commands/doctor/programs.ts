@@ -63,8 +63,9 @@ export const checkQemu = (version: string | null): Finding => {
   if (major > 8 || (major === 8 && minor >= 2)) return ok('qemu', version);
   return warning(
     'qemu',
-    `${version}: older than 8.2, so each QEMU opens the template's RAM file read-write. What guards it: the mapping is ` +
-      'private, seccomp and an unprivileged user confine QEMU, and the checksum of the file is verified',
+    `${version}: older than 8.2, so QEMU itself would open the template's RAM file read-write. What guards that file: it ` +
+      "is mounted read-only in QEMU's own file system view, QEMU's user may not write it, and a preloaded library turns " +
+      'that open into a read-only one',
     'Use QEMU 8.2 or newer, in Debian 12 from backports.',
   );
 };

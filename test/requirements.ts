@@ -1,0 +1,30 @@
+/**
+ * What Holdfast promises. A test that proves a promise, or a part of it, has its id in brackets in its name; a promise
+ * that no test cites, and an id that is not here, fail `test/tidy.test.ts`.
+ */
+export const requirements = {
+  'R-layout-direction':
+    'Packages import each other only in the direction of the layout; layers never import each other.',
+  'R-one-configuration': 'Each program reads the environment in one module.',
+  'R-dependencies-known': 'Each npm dependency is pinned exactly and has a reason and an allowed licence.',
+  'R-docs-true': 'Every command that the documentation shows exists, with the options it shows.',
+  'R-errors-one-catalogue': 'An error has the same code in the server, on the wire and in the client.',
+  'R-sdk-download-contained': 'A download from a sandbox writes nothing outside the folder it was asked for.',
+  'R-launcher-resumes': 'A setup that was interrupted is done again, never trusted.',
+  'R-isolation': 'A key reaches nothing of another workspace: for it, that does not exist.',
+  'R-viewer-reads-only': 'A viewer changes nothing; a developer changes no keys.',
+  'R-closed-by-default': 'Without a valid key nothing of a workspace is shown or done.',
+  'R-revoked-at-once': 'A revoked key stops working at once, in every process.',
+  'R-secrets-stay-secret': 'Keys and passwords are in no log, list or database column.',
+  'R-audit-append-only': 'The audit log cannot be changed.',
+  'R-migrations-forward':
+    'Migrations run once, in order, one process at a time, and never on a schema that is not theirs.',
+  'R-database-never-root': 'PostgreSQL never runs as root.',
+  'R-database-shared': 'Processes on one data folder share one PostgreSQL; the last to leave stops it.',
+  'R-database-recovers': 'PostgreSQL and the server come back after kill -9 of either, with all that was committed.',
+  'R-input-bounded': 'Malformed and oversized input gets a clear error, and never an unexpected one.',
+  'R-problem-details': 'Every error of the API is a problem document with a code of the catalogue.',
+  'R-startup-explains': 'A server that cannot start says why in one error with a code, and leaves nothing running.',
+  'R-one-server-per-home': 'A data folder has one server at a time, and a lock that cannot go stale.',
+  'R-backpressure': 'A client that does not read holds the source back instead of filling memory.',
+} as const satisfies Record<`R-${string}`, string>;
