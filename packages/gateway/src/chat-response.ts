@@ -15,12 +15,12 @@ const chatDocument = z.looseObject({
     .array(
       z.looseObject({
         delta: z.looseObject({}).nullish(),
-        finish_reason: z.unknown(),
+        finish_reason: z.unknown().optional(),
       }),
     )
     .nullish(),
-  usage: z.unknown(),
-  error: z.unknown(),
+  usage: z.unknown().optional(),
+  error: z.unknown().optional(),
 });
 
 export interface ChatFacts {

@@ -55,7 +55,7 @@ export class ChatStream {
   async waitForContent(): Promise<void> {
     while (this.firstContentAt === null && !this.finished && this.#queue.length < maxHeldEvents) {
       const more = await this.#fill();
-      if (this.sawError)
+      if (this.sawError && this.firstContentAt === null)
         throw new AttemptFailure({
           errorClass: 'provider_error',
           error: new HoldfastError(
