@@ -34,9 +34,10 @@ create table sandboxes (
   snapshot_sha256 text,
   -- The machine folder it runs in, while it runs.
   machine_id text,
-  -- Identity given to the guest at its next resume (a fork's is new).
   hostname text not null,
   guest_machine_id text not null,
+  -- Whether the guest has yet to be told its identity: it keeps what it was told in its memory.
+  identity_pending boolean not null,
   stored_bytes bigint not null default 0,
   notice text,
   created_at timestamptz not null default now(),

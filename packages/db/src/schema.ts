@@ -97,6 +97,7 @@ export interface SandboxesTable {
   machine_id: string | null;
   hostname: string;
   guest_machine_id: string;
+  identity_pending: boolean;
   stored_bytes: Generated<number>;
   notice: string | null;
   created_at: Generated<Date>;

@@ -2,6 +2,7 @@ import { after, before, describe } from 'node:test';
 import { execSuite } from './exec.suite.ts';
 import { filesSuite } from './files.suite.ts';
 import { forwardSuite } from './forward.suite.ts';
+import { meddlingSuite } from './meddling.suite.ts';
 import { type AgentUnderTest, NativeAgent } from './native-agent.ts';
 import { processesSuite } from './processes.suite.ts';
 import { sessionSuite } from './session.suite.ts';
@@ -28,4 +29,5 @@ describe('the client with the real agent', () => {
   filesSuite(get);
   treesSuite(get);
   forwardSuite(get);
+  meddlingSuite(get);
 });

@@ -81,8 +81,10 @@ export async function readFile(
       begun = true;
       opened.resolve({ stat: parseStat(event), body: bytesOf(stream.queue(Channel.main)) });
     },
-    result() {
+    result(answer) {
       if (!begun) throw new ProtocolViolation('a file ended before it was opened');
+      const complete = answer.requireNumber(Tag.size) === stream.receivedBytes;
+      if (!complete) throw new ProtocolViolation('a file has another size than was sent');
     },
     failed: opened.reject,
   });

@@ -55,6 +55,7 @@ export class GuestStream implements InboundQueueOwner, OutboundLink {
   readonly #transport: Transport;
   readonly #inbound: (InboundChannel | undefined)[] = [];
   #open = true;
+  #receivedBytes = 0;
   #cancelled = false;
 
   constructor(id: number, shape: StreamShape, handler: StreamHandler, transport: Transport) {
@@ -71,6 +72,11 @@ export class GuestStream implements InboundQueueOwner, OutboundLink {
 
   get open(): boolean {
     return this.#open;
+  }
+
+  /** Payload of all DATA so far. */
+  get receivedBytes(): number {
+    return this.#receivedBytes;
   }
 
   /** True when the guest's EOF came on all its channels. */
@@ -92,6 +98,7 @@ export class GuestStream implements InboundQueueOwner, OutboundLink {
     if (inbound.eof) throw new ProtocolViolation('DATA after EOF');
     if (payload.length > inbound.window) throw new ProtocolViolation('DATA beyond its credit');
     inbound.window -= payload.length;
+    this.#receivedBytes += payload.length;
     inbound.queue.push(channel, payload);
   }
 

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { rename } from 'node:fs/promises';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { HoldfastError } from '@holdfast/core';
 import { z } from 'zod';
@@ -41,24 +41,19 @@ export class Machine {
   readonly pid: number;
   readonly #qmp: Qmp;
   readonly #shim: RamShim;
+  readonly #agent: Socket;
   readonly #exited: Promise<void>;
   #lent = 0;
   #hasExited = false;
 
-  private constructor(
-    id: string,
-    record: MachineRecord,
-    folder: MachineFolder,
-    qmp: Qmp,
-    shim: RamShim,
-    exited: Promise<void>,
-  ) {
+  private constructor(id: string, record: MachineRecord, folder: MachineFolder, wires: Wires, exited: Promise<void>) {
     this.id = id;
     this.pid = record.pid;
     this.frozenKey = record.frozenKey;
     this.folder = folder;
-    this.#qmp = qmp;
-    this.#shim = shim;
+    this.#qmp = wires.qmp;
+    this.#shim = wires.shim;
+    this.#agent = wires.agent;
     this.#exited = exited.then(() => {
       this.#hasExited = true;
     });
@@ -72,9 +67,8 @@ export class Machine {
       const pid = await Promise.race([child.pid, child.exited.then(() => Promise.reject(child.failure()))]);
       const record = { pid, startTime: (await processStartTime(pid)) ?? '', uid: spec.uid, frozenKey: spec.frozenKey };
       await folder.writeRecord(record);
-      const qmp = await untilThere(() => Qmp.connect(folder.socketPath(socketNames.qmp)), child);
-      const shim = await untilThere(() => RamShim.connect(folder.socketPath(socketNames.shim)), child);
-      return new Machine(id, record, folder, qmp, shim, child.exited);
+      const wires = await untilThere(() => connectWires(folder), child);
+      return new Machine(id, record, folder, wires, child.exited);
     } catch (error) {
       child.kill();
       await child.exited;
@@ -87,9 +81,7 @@ export class Machine {
   static async adopt(id: string, path: string, record: MachineRecord): Promise<Machine> {
     const folder = await MachineFolder.reopen(path);
     try {
-      const qmp = await Qmp.connect(folder.socketPath(socketNames.qmp));
-      const shim = await RamShim.connect(folder.socketPath(socketNames.shim));
-      return new Machine(id, record, folder, qmp, shim, untilGone(record));
+      return new Machine(id, record, folder, await connectWires(folder), untilGone(record));
     } catch (error) {
       await folder.close();
       throw error;
@@ -103,6 +95,11 @@ export class Machine {
 
   get hasExited(): boolean {
     return this.#hasExited;
+  }
+
+  /** The byte stream to the guest agent. */
+  get agent(): Socket {
+    return this.#agent;
   }
 
   get qmp(): Qmp {
@@ -202,6 +199,7 @@ export class Machine {
   detach(): void {
     this.#qmp.close();
     this.#shim.close();
+    this.#agent.destroy();
   }
 
   /** The last console output of the guest, for error messages. */
@@ -209,6 +207,34 @@ export class Machine {
     const text = z.string().parse(await this.#qmp.execute('ringbuf-read', { device: 'console', size: 65_536 }));
     return text.slice(-4_000);
   }
+}
+
+interface Wires {
+  readonly qmp: Qmp;
+  readonly shim: RamShim;
+  readonly agent: Socket;
+}
+
+/**
+ * All connections are there before the guest is: state that was saved with the agent's port open is then loaded without the guest
+ * being told that its port changed.
+ */
+async function connectWires(folder: MachineFolder): Promise<Wires> {
+  const qmp = await Qmp.connect(folder.socketPath(socketNames.qmp));
+  const [shim, agent] = await Promise.all([
+    RamShim.connect(folder.socketPath(socketNames.shim)),
+    connectStream(folder.socketPath(socketNames.agent)),
+  ]);
+  return { qmp, shim, agent };
+}
+
+function connectStream(path: string): Promise<Socket> {
+  const { promise, resolve, reject } = Promise.withResolvers<Socket>();
+  const socket = connect(path);
+  // Without a listener a late error would end the process; the close that follows is what counts.
+  socket.on('error', reject);
+  socket.once('connect', () => resolve(socket));
+  return promise;
 }
 
 const runState = z.object({ status: z.string() });

@@ -104,9 +104,17 @@ function deviceArguments(diskSizeBytes: number): string[] {
   ];
 }
 
+/**
+ * What the guest kernel leaves out. Each of these runs on every system call, switch or tick, and after a resume under emulation all
+ * of it is translated anew; inside a guest of one owner none of it separates anybody. The boundary is the machine.
+ */
+const leanKernel =
+  'psi=0 cgroup.memory=nokmem,nosocket lsm= audit=0 nowatchdog hardened_usercopy=off init_on_alloc=0 randomize_kstack_offset=off noautogroup preempt=none';
+
 function kernelArguments(accelerator: AcceleratorReport): string {
-  const common =
+  const basic =
     'console=ttyS0 quiet loglevel=3 panic=-1 reboot=t cgroup_no_v1=all transparent_hugepage=madvise random.trust_cpu=on';
+  const common = `${basic} ${leanKernel}`;
   if (accelerator.accelerator === 'kvm') return common;
   // Speculation does not leak under emulation, where the mitigations cost most.
   return `${common} mitigations=off ${emulatedClock(accelerator.tscKhz)}`;

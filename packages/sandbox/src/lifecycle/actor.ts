@@ -1,7 +1,6 @@
 import type { AwakeReason, Sandbox } from '@holdfast/contract';
 import { HoldfastError } from '@holdfast/core';
 import type { GuestClient } from '../guest/index.ts';
-import type { SandboxPatch } from '../store/sandbox-table.ts';
 import { Activity } from './activity.ts';
 import { type ForkOptions, forkRunning, forkStandby } from './fork.ts';
 import type { Host, Running, SandboxOperation, SandboxRow } from './host.ts';
@@ -10,7 +9,7 @@ import { referencesOf, standBy } from './standby.ts';
 import { coldBoot, readState, startFromState } from './start.ts';
 
 /** A sandbox without memory to come back to. */
-const noMemory = { snapshot_id: null, snapshot_sha256: null, ram_chain: [] as string[] };
+const noMemory = { identity_pending: false, snapshot_id: null, snapshot_sha256: null, ram_chain: [] as string[] };
 
 /** What the actor asks of the server as a whole. */
 export interface Neighbours {
@@ -181,7 +180,11 @@ export class SandboxActor {
     const host = this.#host;
     const row = this.#row;
     let recorded = false;
-    const patch = (machineId: string) => ({ state: 'running', machine_id: machineId }) as const satisfies SandboxPatch;
+    const patch = (machineId: string) => ({
+      state: 'running' as const,
+      machine_id: machineId,
+      identity_pending: false,
+    });
     try {
       const running = await this.#observed('resume', { storedBytes: Number(row.stored_bytes) }, async () => {
         const [template, state] = await Promise.all([
@@ -223,7 +226,12 @@ export class SandboxActor {
       this.#row = { ...row, ...patch };
       throw new HoldfastError('sandbox.standby_corrupt', notice, { sandbox: row.id }, { cause: error });
     }
-    if (recorded) await this.#host.table.update(row, { state: 'standby', machine_id: null }, { type: 'resume_failed' });
+    if (recorded)
+      await this.#host.table.update(
+        row,
+        { state: 'standby', machine_id: null, identity_pending: row.identity_pending },
+        { type: 'resume_failed' },
+      );
   }
 
   async #boot(): Promise<Running> {

@@ -11,6 +11,7 @@ export function newRow(host: Host, scope: Scope, input: CreateSandbox, template:
   const now = new Date(host.clock.now());
   return {
     ...guestIdentity(id),
+    identity_pending: true,
     id,
     workspace_id: scope.workspaceId,
     name: input.name ?? null,
@@ -55,7 +56,7 @@ export async function createSandbox(
       ram: null,
       record: async (machine) => {
         row = { ...row, machine_id: machine.id };
-        await host.table.insert([row], {
+        await host.table.insert([{ ...row, identity_pending: false }], {
           type: 'created',
           data: { template: row.template, memoryMib: row.memory_mib },
         });
@@ -66,7 +67,7 @@ export async function createSandbox(
       },
     });
     host.reach('create.running');
-    return { running, row };
+    return { running, row: { ...row, identity_pending: false } };
   } catch (error) {
     await host.files.release({ diskChain: row.disk_chain, ramChain: [], snapshotId: null });
     await host.table.delete(row).catch((cause: unknown) => {

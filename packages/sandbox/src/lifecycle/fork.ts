@@ -83,6 +83,7 @@ async function makeChildren(
     children.push({
       ...snapshot,
       ...guestIdentity(id),
+      identity_pending: true,
       id,
       name: childName(options, number),
       parent_id: source.id,

@@ -61,7 +61,7 @@ async function adopt(host: Host, row: SandboxRow, machineId: string): Promise<Ru
     const diskTop = await topOfDisk(machine, host, row);
     if (diskTop === null || status === 'inmigrate') throw new Error(`the machine is ${status} and not complete`);
     host.pool.reserveUid(record.uid);
-    const guest = greet(host, machine, row, adoptTimeoutMs, true);
+    const guest = greet(host, machine, row, { timeoutMs: adoptTimeoutMs, identify: true, takeover: true });
     if (status !== 'running') await machine.run();
     await guest.ready;
     return { machine, guest, template, diskTop, since: host.clock.monotonic() };

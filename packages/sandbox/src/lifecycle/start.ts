@@ -1,12 +1,10 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { connect } from 'node:net';
 import { HoldfastError } from '@holdfast/core';
 import { GuestClient } from '../guest/index.ts';
 import { runCommand } from '../host/command.ts';
 import type { DiskLayer, Machine } from '../host/machine.ts';
 import { templateDisk } from '../host/pool.ts';
-import { socketNames } from '../host/qemu-arguments.ts';
 import type { FrozenTemplate } from '../template/store.ts';
 import type { Host, Running, SandboxRow } from './host.ts';
 
@@ -54,7 +52,7 @@ export async function startFromState(
       const recorded = start.record(machine);
       recorded.catch(() => undefined);
       await Promise.all([machine.attachDisk(diskLayers(host, row, template)), loadRam(machine, start.ram)]);
-      const guest = greet(host, machine, row, answerTimeoutMs);
+      const guest = greet(host, machine, row, { timeoutMs: answerTimeoutMs, identify: row.identity_pending });
       await machine.loadState(start.state);
       start.reach.loaded();
       await recorded;
@@ -92,7 +90,7 @@ export async function coldBoot(
   try {
     await machine.attachDisk(diskLayers(host, row, template));
     await record(machine);
-    const guest = greet(host, machine, row, bootTimeoutMs);
+    const guest = greet(host, machine, row, { timeoutMs: bootTimeoutMs, identify: true });
     await machine.run();
     await guest.ready;
     return { machine, guest, template, diskTop: 'disk-top', since: host.clock.monotonic() };
@@ -104,15 +102,22 @@ export async function coldBoot(
   }
 }
 
-/** Greets the guest of a machine and sends the restore contract ahead of everything else. */
-export function greet(host: Host, machine: Machine, row: SandboxRow, timeoutMs: number, takeover = false): GuestClient {
-  const stream = connect(machine.folder.socketPath(socketNames.agent));
-  const guest = GuestClient.start(stream, { takeover, timeoutMs, random: () => host.random(16) });
+/**
+ * Greets the guest of a machine and sends the restore contract ahead of everything else. `identify` gives the guest its host name and
+ * machine id too, which only a guest needs that does not have them in its memory.
+ */
+export function greet(
+  host: Host,
+  machine: Machine,
+  row: SandboxRow,
+  how: { timeoutMs: number; identify: boolean; takeover?: boolean },
+): GuestClient {
+  const { timeoutMs, identify, takeover = false } = how;
+  const guest = GuestClient.start(machine.agent, { takeover, timeoutMs, random: () => host.random(16) });
   const restored = guest.restore({
     timeNs: BigInt(Math.trunc(host.clock.now() * 1_000)) * 1_000n,
     entropy: host.random(64),
-    hostname: row.hostname,
-    machineId: row.guest_machine_id,
+    ...(identify ? { hostname: row.hostname, machineId: row.guest_machine_id } : {}),
   });
   // A guest that could not be restored must not be used: what was sent behind it fails with the connection.
   restored.catch((error: unknown) => {

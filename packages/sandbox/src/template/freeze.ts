@@ -1,12 +1,11 @@
 import { chmod, chown, mkdir, open, rename, rm, truncate, writeFile } from 'node:fs/promises';
-import { connect } from 'node:net';
 import { join } from 'node:path';
 import { HoldfastError } from '@holdfast/core';
 import { GuestClient } from '../guest/index.ts';
 import type { AcceleratorReport } from '../host/accelerator.ts';
 import { runCommand } from '../host/command.ts';
 import { Machine, type MachineSpec } from '../host/machine.ts';
-import { type MachineShape, socketNames } from '../host/qemu-arguments.ts';
+import type { MachineShape } from '../host/qemu-arguments.ts';
 
 /** Files of a frozen template: RAM and device state of a booted guest, and the disk that belongs to them. */
 export const frozenFiles = {
@@ -112,12 +111,11 @@ function machineSpec(folder: string, input: FreezeInput): MachineSpec {
 
 async function bootAndSave(machine: Machine, folder: string, input: FreezeInput): Promise<void> {
   await machine.attachDisk([{ file: join(folder, frozenFiles.disk), format: 'raw' }]);
-  const agent = connect(machine.folder.socketPath(socketNames.agent));
   await machine.run();
   input.onProgress(0.1);
   let guest: GuestClient;
   try {
-    guest = await GuestClient.connect(agent, {
+    guest = await GuestClient.connect(machine.agent, {
       takeover: false,
       timeoutMs: bootTimeoutMs,
       random: () => input.random(16),

@@ -15,7 +15,7 @@ export interface TemplateRecipe {
 }
 
 /** Raised when the way templates are built changes, so that all are rebuilt. */
-const builderVersion = 1;
+const builderVersion = 2;
 
 export const baseRecipe: TemplateRecipe = {
   name: 'base',

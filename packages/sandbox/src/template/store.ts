@@ -73,6 +73,7 @@ export class TemplateStore {
   readonly #recipes: ReadonlyMap<string, TemplateRecipe>;
   readonly #built = new Map<string, Promise<Built>>();
   readonly #frozen = new Map<string, Promise<FrozenTemplate>>();
+  readonly #loaded = new Map<string, Promise<FrozenTemplate>>();
   readonly #progress = new Map<string, TemplateProgress>();
   readonly #errors = new Map<string, string>();
   #native: Promise<NativeParts> | null = null;
@@ -89,7 +90,11 @@ export class TemplateStore {
   }
 
   /** The frozen template that a sandbox was made of, even when its recipe has changed since. Throws `template.lost`. */
-  async byKey(key: string): Promise<FrozenTemplate> {
+  byKey(key: string): Promise<FrozenTemplate> {
+    return once(this.#loaded, key, () => this.#load(key));
+  }
+
+  async #load(key: string): Promise<FrozenTemplate> {
     const match = /^([a-z0-9][a-z0-9._-]*-[0-9a-f]{16})@([a-z0-9-]+)-(\d+)$/.exec(key);
     const [, built = '', , memory = '0'] = match ?? [];
     const folder = join(this.#options.folder, built);
