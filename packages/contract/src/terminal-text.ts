@@ -45,7 +45,7 @@ export const fitted = (text: string, width: number): string => {
   for (const { segment } of segmenter.segment(text)) {
     const columns = graphemeWidth(segment);
     if (used + columns > width) return `${short.text}…${' '.repeat(width - short.used - 1)}`;
-    kept += [...segment].slice(0, maxGraphemePoints).join('');
+    kept += Array.from(segment).slice(0, maxGraphemePoints).join('');
     used += columns;
     if (used < width) short = { text: kept, used };
   }
