@@ -14,6 +14,8 @@ export interface AgentOptions {
   readonly parent: OpenSpan | null;
   /** Model calls before the agent gives up. */
   readonly maxSteps?: number;
+  /** Sends the requests to the model. */
+  readonly fetch?: typeof fetch;
   /** Called after each thing the agent did; the agent waits for it. */
   readonly onEvent?: (event: AgentEvent) => void | Promise<void>;
 }
@@ -68,12 +70,13 @@ const answerCall = async (call: Call, agent: OpenSpan, { tools, spans, onEvent }
 /** Lets the model work on the task until it stops asking for tools. Throws when `maxSteps` were not enough. */
 export const runAgent = async (options: AgentOptions): Promise<AgentResult> => {
   const { baseURL, apiKey, model, task, spans, parent, maxSteps = 16, onEvent } = options;
+  const send = options.fetch ?? fetch;
   let recorded = false;
   const openai = new OpenAI({
     baseURL,
     apiKey,
     fetch: async (...request) => {
-      const response = await fetch(...request);
+      const response = await send(...request);
       recorded ||= response.headers.get('x-holdfast-recorded') === 'true';
       return response;
     },

@@ -29,7 +29,12 @@ export const units: readonly Unit[] = [
   },
   { name: 'cli', folder: 'apps/cli', mayImport: ['core', 'contract', 'sdk'] },
   { name: 'dashboard', folder: 'apps/dashboard', mayImport: ['core', 'contract', 'sdk'] },
-  { name: 'examples', folder: 'examples', mayImport: ['core', 'contract', 'sdk'] },
+  {
+    name: 'examples',
+    folder: 'examples',
+    mayImport: ['core', 'contract', 'sdk'],
+    testsMayImport: [...foundation, ...layers],
+  },
   { name: 'bench', folder: 'bench', mayImport: ['core', 'contract', 'sdk', 'sandbox', 'db', 'server'] },
   { name: 'test', folder: 'test', mayImport: [...foundation, ...layers, 'sdk', 'cli', 'server'] },
   { name: 'guest', folder: 'guest', mayImport: ['core', 'sandbox'] },
