@@ -47,7 +47,9 @@ static void forget_events(struct handler *h) {
 void loop_close(struct handler *h) {
   if (h->fd < 0) return;
   forget_events(h);
-  close(h->fd); // the agent holds no duplicates, so this also takes it out of epoll
+  // Closing alone is not enough: a child that is not quite through exec holds a duplicate, and with it the entry in epoll.
+  epoll_ctl(epoll_fd, EPOLL_CTL_DEL, h->fd, NULL);
+  close(h->fd);
   h->fd = -1;
 }
 
