@@ -62,7 +62,8 @@ export class NativeAgent implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const ended = this.#process.exitCode === null ? once(this.#process, 'exit') : null;
+    const running = this.#process.exitCode === null && this.#process.signalCode === null;
+    const ended = running ? once(this.#process, 'exit') : null;
     this.#process.kill('SIGKILL');
     await ended;
     await rm(this.directory, { recursive: true, force: true });
