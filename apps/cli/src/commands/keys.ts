@@ -24,7 +24,7 @@ export const listKeys: Run<object> = async (context) => {
   context.output.result({ items }, () =>
     formatTable(
       ['ID', 'NAME', 'ROLE', 'KEY', 'AGE', 'LAST USED', 'REVOKED'],
-      items.map((k) => [k.id, k.name, k.role, `${k.hint}…`, age(k.createdAt), age(k.lastUsedAt), age(k.revokedAt)]),
+      items.map((k) => [k.id, k.name, k.role, k.hint, age(k.createdAt), age(k.lastUsedAt), age(k.revokedAt)]),
     ),
   );
 };

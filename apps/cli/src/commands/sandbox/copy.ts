@@ -105,12 +105,12 @@ const download = async (sandbox: Sandbox, remote: string, local: string): Promis
 };
 
 const transfer = async (context: Context, from: Place, to: Place): Promise<Omit<Copied, 'from' | 'to'>> => {
-  const client = await connect(context);
-  if (from.sandbox === null && to.sandbox !== null) return upload(new Sandbox(client, to.sandbox), from.path, to.path);
-  if (from.sandbox !== null && to.sandbox === null) {
-    return download(new Sandbox(client, from.sandbox), from.path, to.path);
+  const name = from.sandbox ?? to.sandbox;
+  if (name === null || (from.sandbox !== null && to.sandbox !== null)) {
+    throw new HoldfastError('cli.usage', 'One of the two paths must be in a sandbox (SANDBOX:/PATH), the other here.');
   }
-  throw new HoldfastError('cli.usage', 'One of the two paths must be in a sandbox (SANDBOX:/PATH), the other here.');
+  const sandbox = new Sandbox(await connect(context), name);
+  return from.sandbox === null ? upload(sandbox, from.path, to.path) : download(sandbox, from.path, to.path);
 };
 
 export const copy: Run<object> = async (context, [from = '', to = '']) => {
