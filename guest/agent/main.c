@@ -8,9 +8,12 @@
 #include "session.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int usage(void) {
@@ -27,6 +30,8 @@ static void hold_standard_descriptors(void) {
   do fd = open("/dev/null", O_RDWR);
   while (fd >= 0 && fd <= 2);
   if (fd > 2) close(fd);
+  // Nor does a process get what the agent's own parent left open.
+  close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
 }
 
 static void announce_features(void) {
@@ -35,7 +40,16 @@ static void announce_features(void) {
   if (cgroups_available()) session_feature("cgroup");
 }
 
+static void raise_file_limit(void) {
+  struct rlimit files;
+  if (getrlimit(RLIMIT_NOFILE, &files) < 0) return;
+  files.rlim_cur = files.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &files);
+}
+
 static int serve_for_tests(const char *socket, int fd, const char *cgroup) {
+  umask(022);
+  raise_file_limit();
   loop_init();
   reaper_start();
   if (cgroup && !cgroups_start(cgroup, false))

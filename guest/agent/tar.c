@@ -111,8 +111,8 @@ bool tar_is_zero(const uint8_t *block) {
 
 // Octal, or GNU's binary form for what octal can't hold.
 static uint64_t get_number(const char *from, int size) {
-  uint64_t value = 0;
-  if ((uint8_t)from[0] == 0x80) {
+  uint64_t value = (uint8_t)from[0] == 0xff ? UINT64_MAX : 0;
+  if ((uint8_t)from[0] & 0x80) {
     for (int i = size > 8 ? size - 8 : 1; i < size; i++) value = value << 8 | (uint8_t)from[i];
     return value;
   }
