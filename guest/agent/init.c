@@ -1,5 +1,6 @@
 #include "init.h"
 #include "cgroup.h"
+#include "hold.h"
 #include "loop.h"
 #include "process.h"
 #include "restore.h"
@@ -9,7 +10,6 @@
 #include <fcntl.h>
 #include <linux/reboot.h>
 #include <net/if.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -150,12 +150,6 @@ static void own_machine_id(void) {
   if (mount("/run/machine-id", "/etc/machine-id", NULL, MS_BIND, NULL) < 0) fatal("mount /etc/machine-id");
 }
 
-// Who waits for an answer of the agent does not wait for what else runs in the guest. Children are ordinary again.
-static void take_precedence(void) {
-  struct sched_param param = {.sched_priority = 1};
-  if (sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &param) < 0) say("no precedence: %s", strerror(errno));
-}
-
 static void mount_rest(void) {
   must_mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=20%");
   must_mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "gid=5,mode=620,ptmxmode=666");
@@ -245,7 +239,8 @@ void init_machine(void) {
   set_hostname();
   restore_disk(disk);
   reaper_start();
-  take_precedence();
+  hold_prepare();
+  if (!hold_available()) say("no precedence over other processes: %s", strerror(errno));
   open_port();
   say("ready");
 }

@@ -1,4 +1,5 @@
 #include "loop.h"
+#include "hold.h"
 #include "session.h"
 #include <errno.h>
 #include <stdio.h>
@@ -143,9 +144,15 @@ static int wait_ms(void) {
 
 void loop_stop(void) { stopped = true; }
 
+// While the processors are held the agent does not sleep: it looks at its port, and at nothing else, until the host speaks.
+static void hold_turn(void) {
+  while (holding() && !session_poll()) hold_check();
+}
+
 void loop_run(void) {
   while (!stopped) {
-    batch_count = epoll_wait(epoll_fd, batch, BATCH, wait_ms());
+    if (holding()) hold_turn();
+    batch_count = epoll_wait(epoll_fd, batch, BATCH, holding() ? 0 : wait_ms());
     bool quiet = batch_count <= 0 && !soon && !session_can_continue();
     for (batch_at = 0; batch_at < batch_count;) {
       struct epoll_event *e = &batch[batch_at++];

@@ -1,4 +1,5 @@
 #include "process.h"
+#include "hold.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -347,10 +348,13 @@ void put_usage(struct writer *w, struct process *p) {
   put_u64(w, TAG_THROTTLED_US, p->usage.throttled_us);
 }
 
-bool processes_frozen(void) { return frozen; }
+bool processes_frozen(void) { return hold_available() ? holding() : frozen; }
 
 bool processes_freeze(bool freeze) {
-  if (cgroups_available()) {
+  if (hold_available()) {
+    if (!freeze) hold_release();
+    else if (!hold_processors()) return false;
+  } else if (cgroups_available()) {
     if (!cgroups_freeze(freeze)) {
       int error = errno;
       if (freeze) cgroups_freeze(false);

@@ -329,6 +329,17 @@ static void flush(void) {
   blocked = output_used() > 0;
 }
 
+bool session_poll(void) {
+  if (output_used() > 0 || tail == INPUT_SIZE) return true;
+  ssize_t n = read(port.fd, input + tail, INPUT_SIZE - tail);
+  if (n > 0) {
+    tail += (size_t)n;
+    parse();
+    flush();
+  } else if (n == 0) host_away();
+  return n >= 0;
+}
+
 void session_turn(void) {
   if (lost) {
     reset();

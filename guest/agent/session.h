@@ -11,6 +11,8 @@ bool session_listen(const char *path);
 
 // The host lets the output fill up without bound: drop the session in the next turn.
 void session_lost(void);
+// Reads the port without waiting for an event. True when there was something.
+bool session_poll(void);
 // Sends what waits, in each turn of the loop.
 void session_turn(void);
 // True when there is something to do without a new event.

@@ -51,7 +51,7 @@ const mutations: readonly [Mutation, ...Mutation[]] = [
     ];
   },
   function flood(frame, random) {
-    return Array(random.pick([20, 200, 6_000])).fill(frame);
+    return Array(random.pick([20, 20, 50, 100, 200, 5_000])).fill(frame);
   },
   function insertGarbage(frame, random) {
     return [frame, random.bytes(1 + random.below(100))];

@@ -85,7 +85,7 @@ export class SandboxActor {
           reasons: this.activity.reasons(),
         });
       }
-      await this.#standBy(this.#running, force);
+      await this.#standBy(this.#running, { force, sync: false });
     });
   }
 
@@ -254,7 +254,7 @@ export class SandboxActor {
       .run(async () => {
         const due = this.activity.standbyAt;
         if (this.#gone || this.#running === null || due === null || due > this.#host.clock.now()) return;
-        await this.#standBy(this.#running, false);
+        await this.#standBy(this.#running, { force: false, sync: true });
       })
       .catch((error: unknown) => {
         this.#host.log.error('an idle sandbox could not stand by', { sandbox: this.#row.id, error: String(error) });
@@ -262,10 +262,10 @@ export class SandboxActor {
       });
   }
 
-  async #standBy(running: Running, force: boolean): Promise<void> {
+  async #standBy(running: Running, how: { force: boolean; sync: boolean }): Promise<void> {
     this.#transition = 'standing_by';
     try {
-      this.#row = await this.#observed('standby', { force }, () => standBy(this.#host, this.#row, running, force));
+      this.#row = await this.#observed('standby', how, () => standBy(this.#host, this.#row, running, how));
       this.#running = null;
       running.guest.close();
       this.stop();

@@ -45,9 +45,9 @@ export async function saveMachine(host: Host, row: SandboxRow, running: Running,
 /**
  * Puts a running sandbox in standby. When it returns the new row, nothing is left of it but files; when it throws, the sandbox runs on.
  */
-export async function standBy(host: Host, row: SandboxRow, running: Running, force: boolean): Promise<SandboxRow> {
+export async function standBy(host: Host, row: SandboxRow, running: Running, how: { force: boolean; sync: boolean }): Promise<SandboxRow> {
   const { machine, guest } = running;
-  await guest.freeze({ sync: true, foreground: force ? 'detach' : 'refuse' });
+  await guest.freeze({ sync: how.sync, foreground: how.force ? 'detach' : 'refuse' });
   let after: SandboxRow;
   try {
     host.reach('standby.frozen');

@@ -1,0 +1,14 @@
+// Keeps all processors busy with the agent, so that nothing of the user runs until the agent lets it.
+#pragma once
+#include <stdbool.h>
+
+// Takes precedence over all ordinary processes and readies a thread for each further processor. For PID 1 of a machine.
+void hold_prepare(void);
+// Whether holding is possible: hold_prepare has been called.
+bool hold_available(void);
+// Occupies every processor. When it returns true, no other process runs until hold_release.
+bool hold_processors(void);
+void hold_release(void);
+bool holding(void);
+// Lets go when nobody came back for so long that the host must have given up.
+void hold_check(void);
