@@ -29,6 +29,8 @@ const sandboxSchema = z.strictObject({
     })
     .refine((pool) => pool.least <= pool.most, { message: 'must not be more than most', path: ['least'] })
     .prefault({}),
+  /** Folder of templates, on the file system of the data folder; servers may share it. */
+  templatesFolder: z.string().startsWith('/').max(4_096).optional(),
   /** Memory tiers in MiB to have machines ready for from the start. */
   warmTiersMib: z
     .array(z.union(memoryTiersMib.map((tier) => z.literal(tier))))

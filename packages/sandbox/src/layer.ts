@@ -16,6 +16,8 @@ import { TemplateStore } from './template/store.ts';
 export interface SandboxSettings {
   /** Repository folders with the sources of the guest agent and of the RAM shim. */
   readonly sources: { readonly guest: string; readonly native: string };
+  /** Where templates are kept: on the file system of the data folder, in which they are unless told. Servers may share it. */
+  readonly templatesFolder?: string | undefined;
   /** The Node.js program that templates get. */
   readonly nodePath: string;
   /** First of 4,096 host users that machines run under when the server is root. */
@@ -55,7 +57,7 @@ export async function openSandboxes(options: SandboxLayerOptions): Promise<Sandb
   const { database, clock, log, settings, random = systemRandom } = options;
   const folders = {
     run: join(options.folder, 'run'),
-    templates: join(options.folder, 'templates'),
+    templates: settings.templatesFolder ?? join(options.folder, 'templates'),
     store: join(options.folder, 'store'),
   };
   for (const folder of Object.values(folders)) await mkdir(folder, { recursive: true, mode: 0o755 });
