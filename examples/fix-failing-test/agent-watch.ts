@@ -1,6 +1,6 @@
 import type { Client, Sandbox } from '@holdfast/sdk';
 import type { AgentEvent } from './agent.ts';
-import { type Count, readCounter } from './counter.ts';
+import { type Count, readCounter, waitForCount } from './counter.ts';
 import type { Screen } from './screen.ts';
 import type { OpenSpan } from './spans.ts';
 import { type Standby, standBy, type TestCounts, testCounts } from './stages.ts';
@@ -80,13 +80,14 @@ export class AgentWatch {
 
   async #resumed(standby: Standby, resumeMs: number): Promise<void> {
     const { sandbox, screen } = this.#o;
-    const after = await readCounter(sandbox);
-    this.halfTime = { standby, resumeMs, after };
     const { before } = standby;
-    if (after.pid !== before.pid || after.value < before.value) {
+    const at = await readCounter(sandbox);
+    if (at.pid !== before.pid || at.value < before.value) {
       const was = `process ${before.pid} at ${before.value}`;
-      throw new Error(`The counter did not survive the standby: ${was}, then process ${after.pid} at ${after.value}.`);
+      throw new Error(`The counter did not survive the standby: ${was}, then process ${at.pid} at ${at.value}.`);
     }
+    const after = await waitForCount(sandbox, before.value);
+    this.halfTime = { standby, resumeMs, after };
     const text = `by that tool call; the counter goes on, ${before.value} → ${after.value}, still process ${after.pid}`;
     screen.line({ mark: '◆', color: 'magenta', label: 'resumed', text });
   }

@@ -137,9 +137,9 @@ const forkInThree = async (
   const looked = await screen.during('each fork is asked what it is', () =>
     Promise.all(children.map((child) => inspectFork(child.through(client), corrected))),
   );
-  for (const { id, hostname, countAtFirst, countLater, hasFix } of looked.value) {
+  for (const { hostname, countAtFirst, countLater, hasFix } of looked.value) {
     const facts = `${hasFix ? 'has the fix' : 'LACKS THE FIX'}, counts ${countAtFirst} → ${countLater}`;
-    screen.line({ ...done, label: 'fork', text: `${id}   hostname ${hostname}   ${facts}` });
+    screen.line({ ...done, label: 'fork', text: `${hostname}   ${facts}` });
   }
   if (looked.value.some(({ hasFix }) => !hasFix)) throw new Error('A fork lacks the fix.');
   const names = new Set(looked.value.map(({ hostname }) => hostname));

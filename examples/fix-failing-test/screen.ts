@@ -16,6 +16,13 @@ const spinner = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', 
 const frameMs = 100;
 const labelWidth = 12;
 
+/** `printable`, but with its spaces as they are. */
+const clean = (text: string): string =>
+  text
+    .split(/( +)/)
+    .map((part) => (part.startsWith(' ') ? part : printable(part)))
+    .join('');
+
 /** At most `width` columns, with an ellipsis when that is too few. */
 const cut = (text: string, width: number): string => fitted(text, width).trimEnd();
 
@@ -71,7 +78,7 @@ export class Screen {
   /** Prose of the model. */
   said(text: string): void {
     wrap(text, this.width - 4).forEach((line, i) => {
-      this.#out.write(`  ${i === 0 ? this.paint('cyan', '›') : ' '} ${line}\n`);
+      this.#out.write(line === '' ? '\n' : `  ${i === 0 ? this.paint('cyan', '›') : ' '} ${line}\n`);
     });
   }
 
@@ -81,7 +88,7 @@ export class Screen {
     const time = o.ms === undefined || o.ms === null ? '' : formatDuration(o.ms);
     const label = o.label.padEnd(labelWidth);
     const room = this.width - textWidth(`${indent}${o.mark} ${label}`) - time.length - 2;
-    const body = cut(printable(o.text), room);
+    const body = cut(clean(o.text), room);
     const gap = time === '' ? '' : ' '.repeat(Math.max(0, room - textWidth(body)) + 2);
     const mark = this.paint(o.color, o.mark);
     this.#out.write(`${indent}${mark} ${this.paint('bold', label)}${body}${gap}${this.paint('dim', time)}\n`);
@@ -93,7 +100,7 @@ export class Screen {
     for (const line of lines) {
       const color = line.startsWith('+') ? 'green' : line.startsWith('-') ? 'red' : 'dim';
       const shown = line.startsWith('+++ ') ? this.paint('bold', line.slice(6)) : null;
-      this.#out.write(`    ${shown ?? this.paint(color, cut(printable(line), this.width - 4))}\n`);
+      this.#out.write(`    ${shown ?? this.paint(color, cut(clean(line), this.width - 4))}\n`);
     }
   }
 

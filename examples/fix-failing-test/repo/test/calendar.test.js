@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { busyMinutes, canBook, freeSlots } from '../src/calendar.js';
+import { test } from './suite.js';
 
 const day = { from: '09:00', to: '17:00' };
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { formatInterval, merge, parseInterval, subtract } from '../src/interval.js';
+import { test } from './suite.js';
 
 const all = (...texts) => texts.map(parseInterval);
 const text = (intervals) => intervals.map(formatInterval);

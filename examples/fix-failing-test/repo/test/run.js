@@ -1,4 +1,6 @@
-// All tests in one process: quick to start, and one list of results.
 import './time.test.js';
 import './interval.test.js';
 import './calendar.test.js';
+import { runAll } from './suite.js';
+
+await runAll();

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { formatTime, parseTime } from '../src/time.js';
+import { test } from './suite.js';
 
 test('reads hours and minutes', () => {
   assert.equal(parseTime('00:00'), 0);
