@@ -28,10 +28,8 @@ create table sandboxes (
   disk_chain text[] not null,
   -- RAM layers in the order their index names them; empty until the first standby.
   ram_chain text[] not null default '{}',
-  -- The acknowledged standby: the file names of RAM index and device state.
+  -- The acknowledged standby: the file with RAM index and device state.
   snapshot_id text,
-  -- SHA-256 of the device state in it; the RAM index carries checksums of its own.
-  snapshot_sha256 text,
   -- The machine folder it runs in, while it runs.
   machine_id text,
   hostname text not null,

@@ -93,7 +93,6 @@ export interface SandboxesTable {
   disk_chain: string[];
   ram_chain: Generated<string[]>;
   snapshot_id: string | null;
-  snapshot_sha256: string | null;
   machine_id: string | null;
   hostname: string;
   guest_machine_id: string;

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, realpath, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, readFile, realpath, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { type Clock, type Log, newId, type RandomBytes, systemRandom } from '@holdfast/core';
 import type { Database } from '@holdfast/db';
+import type { MachinePlace } from './host/machine-folder.ts';
 import { MachinePool } from './host/pool.ts';
 import type { FaultPoint, Host, SandboxOperation } from './lifecycle/host.ts';
 import { recover } from './lifecycle/recovery.ts';
@@ -65,9 +66,11 @@ export async function openSandboxes(options: SandboxLayerOptions): Promise<Sandb
     .update(await realpath(options.folder))
     .digest('hex')
     .slice(0, 12)}`;
+  const machines: MachinePlace = { folder: folders.run, runtime: await runtimeFolder(marker, folders.run) };
+  await mkdir(machines.runtime, { recursive: true, mode: 0o700 });
   const newMachineId = () => newId('mch');
   const pool = new MachinePool({
-    runFolder: folders.run,
+    machines,
     firstUid: settings.firstUid,
     ...settings.pool,
     newId: newMachineId,
@@ -76,7 +79,7 @@ export async function openSandboxes(options: SandboxLayerOptions): Promise<Sandb
   });
   const templates = new TemplateStore({
     folder: folders.templates,
-    runFolder: folders.run,
+    machines,
     sources: settings.sources,
     nodePath: settings.nodePath,
     uid: settings.firstUid - 1,
@@ -92,7 +95,7 @@ export async function openSandboxes(options: SandboxLayerOptions): Promise<Sandb
     clock,
     random,
     log,
-    runFolder: folders.run,
+    machines,
     reach: options.reach ?? (() => undefined),
     observe: options.observe ?? (() => undefined),
   };
@@ -136,6 +139,18 @@ function repeat(clock: Clock, work: () => void): () => void {
   };
   next();
   return () => cancel();
+}
+
+/**
+ * A folder in memory for sockets and what machines hand out: making a file there costs no disk access. The name is public in
+ * /dev/shm, so a folder there counts only when it is ours and closed to others; else the data folder serves.
+ */
+async function runtimeFolder(marker: string, fallback: string): Promise<string> {
+  const path = `/dev/shm/${marker}`;
+  await mkdir(path, { mode: 0o700 }).catch(() => undefined);
+  const found = await lstat(path).catch(() => null);
+  const ours = found?.isDirectory() === true && found.uid === process.getuid?.() && (found.mode & 0o077) === 0;
+  return ours ? path : `${fallback}-sockets`;
 }
 
 /** The id of this host, made once and kept in its data folder. */

@@ -13,31 +13,43 @@ const machineRecord = z.object({
 
 export type MachineRecord = z.output<typeof machineRecord>;
 
+/** Where a machine's two folders are made. */
+export interface MachinePlace {
+  /** In the data folder, on the file system of what is lent: `/machine` in the jail. */
+  readonly folder: string;
+  /** In memory: `/runtime` in the jail. */
+  readonly runtime: string;
+}
+
 /**
- * The folder that one machine sees as /machine: its sockets, and hard links to the files of the sandbox that moved in.
+ * The folders of one machine: hard links to the files of the sandbox that moved in, and, in memory, its sockets and what it hands out.
  * Sockets are reached through the open folder, as unix socket paths are short (108 bytes) and data folders need not be.
  */
 export class MachineFolder {
   readonly path: string;
+  readonly runtime: string;
   readonly #handle: FileHandle;
   readonly #owner: number | null;
 
-  private constructor(path: string, handle: FileHandle, owner: number | null) {
-    this.path = path;
+  private constructor(place: MachinePlace, handle: FileHandle, owner: number | null) {
+    this.path = place.folder;
+    this.runtime = place.runtime;
     this.#handle = handle;
     this.#owner = owner;
   }
 
-  /** `owner` is the user to own it, or null to leave it with the server's. */
-  static async create(path: string, owner: number | null): Promise<MachineFolder> {
-    await mkdir(path, { recursive: true, mode: 0o711 });
-    if (owner !== null) await chown(path, owner, owner);
-    return new MachineFolder(path, await open(path), owner);
+  /** `owner` is the user to own them, or null to leave them with the server's. */
+  static async create(place: MachinePlace, owner: number | null): Promise<MachineFolder> {
+    for (const path of [place.folder, place.runtime]) {
+      await mkdir(path, { recursive: true, mode: 0o711 });
+      if (owner !== null) await chown(path, owner, owner);
+    }
+    return new MachineFolder(place, await open(place.runtime), owner);
   }
 
-  static async reopen(path: string): Promise<MachineFolder> {
-    const { uid } = await stat(path);
-    return new MachineFolder(path, await open(path), uid === process.getuid?.() ? null : uid);
+  static async reopen(place: MachinePlace): Promise<MachineFolder> {
+    const { uid } = await stat(place.folder);
+    return new MachineFolder(place, await open(place.runtime), uid === process.getuid?.() ? null : uid);
   }
 
   /** A path to connect to, valid while this folder is open. */
@@ -58,21 +70,18 @@ export class MachineFolder {
   }
 
   async writeRecord(record: MachineRecord): Promise<void> {
-    await writeFile(join(this.path, '..', `${this.#name()}.json`), JSON.stringify(record), { mode: 0o600 });
+    await writeFile(`${this.path}.json`, JSON.stringify(record), { mode: 0o600 });
   }
 
   async remove(): Promise<void> {
     await this.#handle.close().catch(() => undefined);
+    await rm(this.runtime, { recursive: true, force: true });
     await rm(this.path, { recursive: true, force: true });
     await rm(`${this.path}.json`, { force: true });
   }
 
   async close(): Promise<void> {
     await this.#handle.close();
-  }
-
-  #name(): string {
-    return this.path.slice(this.path.lastIndexOf('/') + 1);
   }
 }
 

@@ -1,18 +1,19 @@
 import { spawn } from 'node:child_process';
-import { rename } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { open, rm, writeFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { HoldfastError } from '@holdfast/core';
 import { z } from 'zod';
-import { RamShim } from '../ram/index.ts';
+import { type RamLoaded, RamShim } from '../ram/index.ts';
 import { jailCommand } from './jail.ts';
-import { MachineFolder, type MachineRecord, processStartTime } from './machine-folder.ts';
+import { MachineFolder, type MachinePlace, type MachineRecord, processStartTime } from './machine-folder.ts';
 import { jailPaths, type QemuOptions, qemuArguments, ramPath, socketNames } from './qemu-arguments.ts';
 import { Qmp } from './qmp.ts';
 
 export interface MachineSpec extends QemuOptions {
-  /** The machine's own folder, to be made. */
-  readonly folder: string;
+  /** The machine's own folders, to be made. */
+  readonly place: MachinePlace;
   readonly templateFolder: string;
   readonly frozenFolder: string;
   readonly frozenKey: string;
@@ -29,6 +30,8 @@ export interface DiskLayer {
 }
 
 const startTimeoutMs = 30_000;
+const mostStateBytes = 16_777_216;
+const mostIndexBytes = 67_108_864;
 const pollMs = 2;
 const jailStatus = z.object({ 'child-pid': z.number().int().positive() });
 const asRoot = process.getuid?.() === 0;
@@ -61,8 +64,8 @@ export class Machine {
 
   /** Starts QEMU in its jail and waits until it takes commands. Throws `sandbox.machine_failed` with QEMU's own words. */
   static async start(id: string, spec: MachineSpec): Promise<Machine> {
-    const folder = await MachineFolder.create(spec.folder, asRoot ? spec.uid : null);
-    const child = spawnJailed(spec, folder.path);
+    const folder = await MachineFolder.create(spec.place, asRoot ? spec.uid : null);
+    const child = spawnJailed(spec, folder);
     try {
       const pid = await Promise.race([child.pid, child.exited.then(() => Promise.reject(child.failure()))]);
       const record = { pid, startTime: (await processStartTime(pid)) ?? '', uid: spec.uid, frozenKey: spec.frozenKey };
@@ -78,8 +81,8 @@ export class Machine {
   }
 
   /** Takes over a machine that outlived the server that started it. Throws `sandbox.machine_lost` when it is not there. */
-  static async adopt(id: string, path: string, record: MachineRecord): Promise<Machine> {
-    const folder = await MachineFolder.reopen(path);
+  static async adopt(id: string, place: MachinePlace, record: MachineRecord): Promise<Machine> {
+    const folder = await MachineFolder.reopen(place);
     try {
       return new Machine(id, record, folder, await connectWires(folder), untilGone(record));
     } catch (error) {
@@ -104,10 +107,6 @@ export class Machine {
 
   get qmp(): Qmp {
     return this.#qmp;
-  }
-
-  get shim(): RamShim {
-    return this.#shim;
   }
 
   /** Gives the machine its writable disk: the first layer is written, the others are read only. */
@@ -151,7 +150,7 @@ export class Machine {
 
   /** Feeds saved device state to a machine started with `incoming`, and waits until it is paused with that state. */
   async loadState(state: Uint8Array): Promise<void> {
-    await this.#qmp.execute('migrate-incoming', { uri: `unix:${jailPaths.machine}/${socketNames.state}` });
+    await this.#qmp.execute('migrate-incoming', { uri: `unix:${jailPaths.runtime}/${socketNames.state}` });
     const done = this.#untilMigrated();
     const socket = connect(this.folder.socketPath(socketNames.state));
     socket.on('error', () => socket.destroy());
@@ -181,10 +180,53 @@ export class Machine {
     await this.#qmp.execute('stop');
   }
 
-  /** Saves the device state without RAM to `output` on the host; the guest must be paused. */
-  async saveState(output: string): Promise<void> {
-    await this.#qmp.execute('xen-save-devices-state', { filename: `${jailPaths.machine}/state`, live: false });
-    await rename(join(this.folder.path, 'state'), output);
+  /** Device state without RAM; the guest must be paused. */
+  async saveState(): Promise<Uint8Array> {
+    const path = join(this.folder.runtime, 'saved-state');
+    await this.#qmp.execute('xen-save-devices-state', { filename: `${jailPaths.runtime}/saved-state`, live: false });
+    return this.#handedOut(path, mostStateBytes);
+  }
+
+  /** Writes changed RAM pages into a layer file, durably, and gives the index of the whole image; the guest must be paused. */
+  async saveRam(layerFile: string, layer: number): Promise<{ index: Uint8Array; dirtyPages: number }> {
+    const data = await this.lend(layerFile, true);
+    const { dirtyPages } = await this.#shim.save({
+      index: `${jailPaths.runtime}/saved-index`,
+      data,
+      layer,
+      sync: true,
+    });
+    return { index: await this.#handedOut(join(this.folder.runtime, 'saved-index'), mostIndexBytes), dirtyPages };
+  }
+
+  /** Lays a RAM image over the template's RAM; the guest must not have run. */
+  async loadRam(
+    index: Uint8Array,
+    layerFiles: readonly string[],
+    pages: { eager: number; verify: number },
+  ): Promise<RamLoaded> {
+    await writeFile(join(this.folder.runtime, 'index'), index, { mode: 0o644 });
+    const layers = await Promise.all(layerFiles.map((file) => this.lend(file, false)));
+    return this.#shim.load({
+      index: `${jailPaths.runtime}/index`,
+      layers,
+      eagerPages: pages.eager,
+      verifyPages: pages.verify,
+    });
+  }
+
+  /** A file that QEMU wrote. Its process counts as hostile: the file may be anything, of any size. */
+  async #handedOut(path: string, mostBytes: number): Promise<Uint8Array> {
+    const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    try {
+      const { size } = await file.stat();
+      if (size > mostBytes)
+        throw new HoldfastError('sandbox.machine_failed', `QEMU handed out ${size} bytes of state.`);
+      return await file.readFile();
+    } finally {
+      await file.close();
+      await rm(path, { force: true });
+    }
   }
 
   /** Ends the process and removes its folder. Never throws. */
@@ -246,19 +288,20 @@ interface JailedProcess {
   kill(): void;
 }
 
-function spawnJailed(spec: MachineSpec, folder: string): JailedProcess {
+function spawnJailed(spec: MachineSpec, folder: MachineFolder): JailedProcess {
   const mounts = [
     { from: spec.templateFolder, to: jailPaths.template },
     { from: spec.frozenFolder, to: jailPaths.frozen, writable: spec.ram === 'shared' },
     { from: spec.nativeFolder, to: jailPaths.native },
-    { from: folder, to: jailPaths.machine, writable: true },
+    { from: folder.path, to: jailPaths.machine, writable: true },
+    { from: folder.runtime, to: jailPaths.runtime, writable: true },
     ...(spec.accelerator.accelerator === 'kvm' ? [{ from: '/dev/kvm', to: '/dev/kvm', device: true }] : []),
   ];
   const env: Record<string, string> = {
     LD_PRELOAD: `${jailPaths.native}/${spec.shimFile}`,
     HOLDFAST_RAM_PATH: ramPath,
   };
-  env.HOLDFAST_SHIM_SOCKET = `${jailPaths.machine}/${socketNames.shim}`;
+  env.HOLDFAST_SHIM_SOCKET = `${jailPaths.runtime}/${socketNames.shim}`;
   if (spec.ram === 'private') env.HOLDFAST_RAM_READONLY = '1';
   const qemu = ['env', ...Object.entries(env).map(([name, value]) => `${name}=${value}`), ...qemuArguments(spec)];
   const options = {

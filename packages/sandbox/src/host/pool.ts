@@ -4,9 +4,11 @@ import type { Log } from '@holdfast/core';
 import { frozenFiles } from '../template/freeze.ts';
 import type { FrozenTemplate } from '../template/store.ts';
 import { Machine } from './machine.ts';
+import type { MachinePlace } from './machine-folder.ts';
 
 export interface PoolOptions {
-  readonly runFolder: string;
+  /** Folders of all machines. */
+  readonly machines: MachinePlace;
   /** First of the host users that machines run under, one each. */
   readonly firstUid: number;
   /** Machines kept ready for a template in use, at the least and at the most. */
@@ -150,7 +152,7 @@ export class MachinePool {
     const uid = this.#freeUid();
     this.#uids.add(uid);
     const machine = Machine.start(id, {
-      folder: join(this.#options.runFolder, id),
+      place: { folder: join(this.#options.machines.folder, id), runtime: join(this.#options.machines.runtime, id) },
       templateFolder: template.templateFolder,
       frozenFolder: template.folder,
       frozenKey: template.key,

@@ -5,6 +5,7 @@ export const jailPaths = {
   template: '/template',
   frozen: '/frozen',
   machine: '/machine',
+  runtime: '/runtime',
   native: '/native',
 } as const;
 
@@ -51,14 +52,19 @@ export function qemuArguments(options: QemuOptions): string[] {
     '-no-reboot',
     '-S',
   ];
-  args.push('-M', 'microvm,memory-backend=m0,suppress-vmdesc=on', '-global', 'migration.send-configuration=off');
+  args.push(
+    '-M',
+    'microvm,memory-backend=m0,mem-merge=off,suppress-vmdesc=on',
+    '-global',
+    'migration.send-configuration=off',
+  );
   if (accelerator.accelerator === 'kvm') args.push('-accel', 'kvm', '-cpu', 'host');
   else args.push('-accel', `tcg,thread=multi,tb-size=${translationBufferMib}`, '-cpu', 'max,la57=off');
   args.push('-smp', String(shape.vcpus), '-m', `${shape.memoryMib}M`);
   const share = options.ram === 'shared' ? 'on' : 'off';
   args.push('-object', `memory-backend-file,id=m0,size=${shape.memoryMib}M,mem-path=${ramPath},share=${share}`);
   args.push('-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny');
-  args.push('-qmp', `unix:${jailPaths.machine}/${socketNames.qmp},server=on,wait=off`);
+  args.push('-qmp', `unix:${jailPaths.runtime}/${socketNames.qmp},server=on,wait=off`);
   if (options.start === 'incoming') args.push('-incoming', 'defer');
   else
     args.push(
@@ -94,7 +100,7 @@ function deviceArguments(diskSizeBytes: number): string[] {
     '-device',
     'virtio-serial-device,max_ports=2',
     '-chardev',
-    `socket,id=agent,path=${jailPaths.machine}/${socketNames.agent},server=on,wait=off`,
+    `socket,id=agent,path=${jailPaths.runtime}/${socketNames.agent},server=on,wait=off`,
     '-device',
     'virtserialport,chardev=agent,name=holdfast.agent.0',
     '-object',

@@ -6,10 +6,10 @@ import { type ForkOptions, forkRunning, forkStandby } from './fork.ts';
 import type { Host, Running, SandboxOperation, SandboxRow } from './host.ts';
 import { Mutex } from './mutex.ts';
 import { referencesOf, standBy } from './standby.ts';
-import { coldBoot, readState, startFromState } from './start.ts';
+import { coldBoot, readSnapshot, startFromState } from './start.ts';
 
 /** A sandbox without memory to come back to. */
-const noMemory = { identity_pending: false, snapshot_id: null, snapshot_sha256: null, ram_chain: [] as string[] };
+const noMemory = { identity_pending: false, snapshot_id: null, ram_chain: [] as string[] };
 
 /** What the actor asks of the server as a whole. */
 export interface Neighbours {
@@ -187,13 +187,13 @@ export class SandboxActor {
     });
     try {
       const running = await this.#observed('resume', { storedBytes: Number(row.stored_bytes) }, async () => {
-        const [template, state] = await Promise.all([
+        const [template, snapshot] = await Promise.all([
           host.templates.byKey(row.frozen_key),
-          readState(host, row, snapshotId),
+          readSnapshot(host, snapshotId),
         ]);
         return startFromState(host, row, template, {
-          state,
-          ram: { index: host.files.index(snapshotId), layers: row.ram_chain.map(host.files.ram) },
+          state: snapshot.state,
+          ram: { index: snapshot.index, layers: row.ram_chain.map(host.files.ram) },
           record: async (machine) => {
             recorded = true;
             await host.table.update(row, patch(machine.id), { type: 'resumed' });

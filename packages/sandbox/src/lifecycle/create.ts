@@ -31,7 +31,7 @@ export function newRow(host: Host, scope: Scope, input: CreateSandbox, template:
     disk_chain: [],
     ram_chain: [],
     snapshot_id: null,
-    snapshot_sha256: null,
+
     machine_id: null,
     stored_bytes: 0,
     notice: null,

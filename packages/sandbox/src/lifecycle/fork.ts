@@ -47,7 +47,6 @@ export async function forkRunning(
       ...source,
       ram_chain: [...saved.ramChain],
       snapshot_id: saved.snapshotId,
-      snapshot_sha256: saved.sha256,
     };
     const children = await makeChildren(host, source, snapshot, options);
     await host.files.syncFolder('disks');

@@ -1,6 +1,7 @@
 import type { Clock, Log, RandomBytes } from '@holdfast/core';
 import type { GuestClient } from '../guest/index.ts';
 import type { Machine } from '../host/machine.ts';
+import type { MachinePlace } from '../host/machine-folder.ts';
 import type { MachinePool } from '../host/pool.ts';
 import type { SandboxFiles } from '../store/files.ts';
 import type { SandboxRow, SandboxTable } from '../store/sandbox-table.ts';
@@ -56,7 +57,8 @@ export interface Host {
   readonly clock: Clock;
   readonly random: RandomBytes;
   readonly log: Log;
-  readonly runFolder: string;
+  /** Folders of all machines. */
+  readonly machines: MachinePlace;
   readonly reach: (point: FaultPoint) => void;
   readonly observe: (operation: SandboxOperation) => void;
 }

@@ -46,12 +46,12 @@ export async function recover(
 }
 
 async function adopt(host: Host, row: SandboxRow, machineId: string): Promise<Running | null> {
-  const folder = join(host.runFolder, machineId);
-  const record = await readMachineRecord(folder);
+  const place = { folder: join(host.machines.folder, machineId), runtime: join(host.machines.runtime, machineId) };
+  const record = await readMachineRecord(place.folder);
   if (record === null || !(await isAlive(record))) return null;
   let machine: Machine;
   try {
-    machine = await Machine.adopt(machineId, folder, record);
+    machine = await Machine.adopt(machineId, place, record);
   } catch {
     return null; // not ready to be spoken to: it is ended with the strays
   }
@@ -102,9 +102,11 @@ async function endStrayMachines(host: Host, marker: string, keep: ReadonlySet<nu
 }
 
 async function removeStrayFolders(host: Host, keep: ReadonlySet<string>): Promise<void> {
-  for (const entry of await readdir(host.runFolder)) {
-    const id = entry.endsWith('.json') ? entry.slice(0, -'.json'.length) : entry;
-    if (!keep.has(id)) await rm(join(host.runFolder, entry), { recursive: true, force: true });
+  for (const folder of [host.machines.folder, host.machines.runtime]) {
+    for (const entry of await readdir(folder)) {
+      const id = entry.endsWith('.json') ? entry.slice(0, -'.json'.length) : entry;
+      if (!keep.has(id)) await rm(join(folder, entry), { recursive: true, force: true });
+    }
   }
 }
 

@@ -1,11 +1,8 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { newId } from '@holdfast/core';
-import { jailPaths } from '../host/qemu-arguments.ts';
 import type { FileReferences } from '../store/files.ts';
 import type { SandboxPatch } from '../store/sandbox-table.ts';
+import { packSnapshot } from '../store/snapshot.ts';
 import type { Host, Running, SandboxRow } from './host.ts';
-import { sha256 } from './start.ts';
 
 /** RAM layers in a chain beyond which a standby writes one layer of its own with everything in it. */
 export const mostRamLayers = 32;
@@ -13,7 +10,6 @@ export const mostRamLayers = 32;
 /** A saved guest: everything is on disk, and no record names it yet. */
 export interface Saved {
   readonly snapshotId: string;
-  readonly sha256: string;
   readonly ramChain: readonly string[];
   readonly dirtyPages: number;
 }
@@ -29,23 +25,24 @@ export async function saveMachine(host: Host, row: SandboxRow, running: Running,
   const inPlace = mode === 'own' && top !== undefined && host.files.isExclusive(top);
   const ramId = inPlace ? top : await host.files.createRam();
   const ramChain = inPlace ? row.ram_chain : [...row.ram_chain, ramId];
-  const data = await machine.lend(host.files.ram(ramId), true);
-  const [saved] = await Promise.all([
-    machine.shim.save({ index: join(jailPaths.machine, 'index'), data, layer: ramChain.length - 1, sync: true }),
-    machine.saveState(join(machine.folder.path, 'saved-state')),
+  const [ram, state] = await Promise.all([
+    machine.saveRam(host.files.ram(ramId), ramChain.length - 1),
+    machine.saveState(),
   ]);
-  const state = await readFile(join(machine.folder.path, 'saved-state'));
-  await host.files.acceptSnapshot(snapshotId, {
-    index: join(machine.folder.path, 'index'),
-    state: join(machine.folder.path, 'saved-state'),
-  });
-  return { snapshotId, sha256: sha256(state), ramChain, dirtyPages: saved.dirtyPages };
+  await host.files.writeSnapshot(snapshotId, packSnapshot({ state, index: ram.index }));
+  if (!inPlace) await host.files.syncFolder('rams');
+  return { snapshotId, ramChain, dirtyPages: ram.dirtyPages };
 }
 
 /**
  * Puts a running sandbox in standby. When it returns the new row, nothing is left of it but files; when it throws, the sandbox runs on.
  */
-export async function standBy(host: Host, row: SandboxRow, running: Running, how: { force: boolean; sync: boolean }): Promise<SandboxRow> {
+export async function standBy(
+  host: Host,
+  row: SandboxRow,
+  running: Running,
+  how: { force: boolean; sync: boolean },
+): Promise<SandboxRow> {
   const { machine, guest } = running;
   await guest.freeze({ sync: how.sync, foreground: how.force ? 'detach' : 'refuse' });
   let after: SandboxRow;
@@ -93,7 +90,6 @@ async function standbyPatch(host: Host, row: SandboxRow, running: Running, saved
     state: 'standby',
     machine_id: null,
     snapshot_id: saved.snapshotId,
-    snapshot_sha256: saved.sha256,
     ram_chain: [...saved.ramChain],
     stored_bytes: await host.files.storedBytes(references),
     run_time_ms: Math.round(Number(row.run_time_ms) + host.clock.monotonic() - running.since),

@@ -1,28 +1,28 @@
-import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { HoldfastError } from '@holdfast/core';
 import { GuestClient } from '../guest/index.ts';
 import { runCommand } from '../host/command.ts';
 import type { DiskLayer, Machine } from '../host/machine.ts';
 import { templateDisk } from '../host/pool.ts';
+import { type Snapshot, unpackSnapshot } from '../store/snapshot.ts';
 import type { FrozenTemplate } from '../template/store.ts';
 import type { Host, Running, SandboxRow } from './host.ts';
 
 const answerTimeoutMs = 30_000;
 const bootTimeoutMs = 180_000;
 
-/** RAM pages copied in at once on resume; the rest is mapped and comes in as it is touched. */
-const eagerPages = 256;
-
-/** RAM pages whose checksums are verified before the guest runs; of larger images the rest follows in the background. */
-const verifiedPages = 16_384;
+/**
+ * RAM pages copied in at once on resume, the rest is mapped and comes in as it is touched; and pages whose checksums are
+ * verified before the guest runs, of larger images the rest follows in the background.
+ */
+const pages = { eager: 256, verify: 4_096 };
 
 /** How a machine gets the memory and state that it starts with. */
 export interface Start {
   /** Device state to load. */
   readonly state: Uint8Array;
   /** RAM image over the template's RAM, or null for the template as it is. */
-  readonly ram: { readonly index: string; readonly layers: readonly string[] } | null;
+  readonly ram: { readonly index: Uint8Array; readonly layers: readonly string[] } | null;
   /** Makes the record that the sandbox runs in this machine; before it the guest does not run. */
   readonly record: (machine: Machine) => Promise<void>;
   readonly reach: { readonly taken?: () => void; readonly loaded: () => void; readonly recorded: () => void };
@@ -45,13 +45,17 @@ export async function startFromState(
   start: Start,
 ): Promise<Running> {
   const release = host.pool.hold();
+  const { ram } = start;
   try {
     const machine = await host.pool.take(template);
     start.reach.taken?.();
     try {
       const recorded = start.record(machine);
       recorded.catch(() => undefined);
-      await Promise.all([machine.attachDisk(diskLayers(host, row, template)), loadRam(machine, start.ram)]);
+      await Promise.all([
+        machine.attachDisk(diskLayers(host, row, template)),
+        ram === null ? null : machine.loadRam(ram.index, ram.layers, pages),
+      ]);
       const guest = greet(host, machine, row, { timeoutMs: answerTimeoutMs, identify: row.identity_pending });
       await machine.loadState(start.state);
       start.reach.loaded();
@@ -66,13 +70,6 @@ export async function startFromState(
   } finally {
     release();
   }
-}
-
-async function loadRam(machine: Machine, ram: Start['ram']): Promise<void> {
-  if (ram === null) return;
-  const index = await machine.lend(ram.index, false);
-  const layers = await Promise.all(ram.layers.map((layer) => machine.lend(layer, false)));
-  await machine.shim.load({ index, layers, eagerPages, verifyPages: verifiedPages });
 }
 
 /** Boots the kernel with the sandbox's own disk: for when there is no memory to come back to. Processes are gone, files are not. */
@@ -127,22 +124,10 @@ export function greet(
   return guest;
 }
 
-/** Device state of a standby, checked. Throws `sandbox.standby_corrupt`. */
-export async function readState(host: Host, row: SandboxRow, snapshotId: string): Promise<Uint8Array> {
-  const state = await readFile(host.files.state(snapshotId)).catch((cause: unknown) => {
-    throw new HoldfastError(
-      'sandbox.standby_corrupt',
-      'The device state of the standby cannot be read.',
-      { sandbox: row.id },
-      { cause },
-    );
+/** What a standby left, checked. Throws `sandbox.standby_corrupt`. */
+export async function readSnapshot(host: Host, snapshotId: string): Promise<Snapshot> {
+  const bytes = await readFile(host.files.snapshot(snapshotId)).catch((cause: unknown) => {
+    throw new HoldfastError('sandbox.standby_corrupt', 'The snapshot of the standby cannot be read.', {}, { cause });
   });
-  if (sha256(state) !== row.snapshot_sha256) {
-    throw new HoldfastError('sandbox.standby_corrupt', 'The device state of the standby does not match its checksum.', {
-      sandbox: row.id,
-    });
-  }
-  return state;
+  return unpackSnapshot(bytes);
 }
-
-export const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');

@@ -1,4 +1,4 @@
-import { chmod, chown, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { chmod, chown, mkdir, open, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { newId } from '@holdfast/core';
 import type { FrozenTemplate } from '../template/store.ts';
@@ -33,8 +33,7 @@ export class SandboxFiles {
 
   disk = (id: string): string => join(this.#root, 'disks', `${id}.qcow2`);
   ram = (id: string): string => join(this.#root, 'rams', `${id}.ram`);
-  index = (id: string): string => join(this.#root, 'snapshots', `${id}.index`);
-  state = (id: string): string => join(this.#root, 'snapshots', `${id}.state`);
+  snapshot = (id: string): string => join(this.#root, 'snapshots', `${id}.snapshot`);
 
   /** A new empty disk layer, durable. Gives its id. */
   async createDisk(template: FrozenTemplate): Promise<string> {
@@ -60,15 +59,14 @@ export class SandboxFiles {
     return id;
   }
 
-  /** Moves what a machine wrote for a standby to its place, durably. The machine's user loses it. */
-  async acceptSnapshot(id: string, from: { index: string; state: string }): Promise<void> {
-    for (const [source, target] of [
-      [from.index, this.index(id)],
-      [from.state, this.state(id)],
-    ] as const) {
-      if (asRoot) await chown(source, 0, 0);
-      await chmod(source, 0o644);
-      await rename(source, target);
+  /** Writes a snapshot, durably. */
+  async writeSnapshot(id: string, bytes: Uint8Array): Promise<void> {
+    const file = await open(this.snapshot(id), 'wx', 0o600);
+    try {
+      await file.writeFile(bytes);
+      await file.datasync();
+    } finally {
+      await file.close();
     }
     await this.syncFolder('snapshots');
   }
@@ -150,7 +148,7 @@ export class SandboxFiles {
   #paths(id: string): string[] {
     if (id.startsWith('dsk_')) return [this.disk(id)];
     if (id.startsWith('ram_')) return [this.ram(id)];
-    return [this.index(id), this.state(id)];
+    return [this.snapshot(id)];
   }
 }
 

@@ -5,6 +5,7 @@ import { GuestClient } from '../guest/index.ts';
 import type { AcceleratorReport } from '../host/accelerator.ts';
 import { runCommand } from '../host/command.ts';
 import { Machine, type MachineSpec } from '../host/machine.ts';
+import type { MachinePlace } from '../host/machine-folder.ts';
 import type { MachineShape } from '../host/qemu-arguments.ts';
 
 /** Files of a frozen template: RAM and device state of a booted guest, and the disk that belongs to them. */
@@ -19,7 +20,7 @@ export const frozenFiles = {
 export interface FreezeInput {
   readonly templateFolder: string;
   readonly native: { readonly folder: string; readonly shimFile: string };
-  readonly machineFolder: string;
+  readonly place: MachinePlace;
   readonly output: string;
   readonly key: string;
   readonly shape: MachineShape;
@@ -93,7 +94,7 @@ async function makeFiles(folder: string, input: FreezeInput): Promise<void> {
 
 function machineSpec(folder: string, input: FreezeInput): MachineSpec {
   return {
-    folder: input.machineFolder,
+    place: input.place,
     templateFolder: input.templateFolder,
     frozenFolder: folder,
     frozenKey: input.key,
@@ -136,7 +137,7 @@ async function bootAndSave(machine: Machine, folder: string, input: FreezeInput)
   }
   await guest.freeze({ sync: true, foreground: 'refuse' });
   await machine.pause();
-  await machine.saveState(join(folder, frozenFiles.state));
+  await writeFile(join(folder, frozenFiles.state), await machine.saveState());
   guest.close();
 }
 

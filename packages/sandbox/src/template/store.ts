@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { HoldfastError } from '@holdfast/core';
 import type { AcceleratorReport } from '../host/accelerator.ts';
 import { probeAccelerator } from '../host/accelerator.ts';
+import type { MachinePlace } from '../host/machine-folder.ts';
 import type { MachineShape } from '../host/qemu-arguments.ts';
 import { freezeTemplate, frozenFiles } from './freeze.ts';
 import { buildKernel } from './kernel.ts';
@@ -46,8 +47,8 @@ export interface TemplateStatus {
 export interface TemplateStoreOptions {
   /** Folder of all templates. */
   readonly folder: string;
-  /** Folder for the machines that templates are frozen on. */
-  readonly runFolder: string;
+  /** Folders for the machines that templates are frozen on. */
+  readonly machines: MachinePlace;
   readonly sources: { readonly guest: string; readonly native: string };
   readonly nodePath: string;
   readonly uid: number;
@@ -196,11 +197,12 @@ export class TemplateStore {
 
   async #freezeTier(built: Built, key: string, output: string, memoryMib: number): Promise<void> {
     const { recipe, accelerator, native } = built;
-    const { random, uid, runFolder } = this.#options;
+    const { random, uid, machines } = this.#options;
+    const name = `freeze-${memoryMib}-${process.pid}`;
     await freezeTemplate({
       templateFolder: built.folder,
       native,
-      machineFolder: join(runFolder, `freeze-${memoryMib}-${process.pid}`),
+      place: { folder: join(machines.folder, name), runtime: join(machines.runtime, name) },
       output,
       key,
       shape: { memoryMib, vcpus: vcpusFor(memoryMib) },
