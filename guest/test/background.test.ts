@@ -45,7 +45,10 @@ async function list(): Promise<Row[]> {
 }
 
 test('a background process is listed, its log comes in the order written, and STOP removes both', async () => {
-  const pid = number((await spawn('a', 'echo one; sleep 0.03; echo two >&2; sleep 0.03; echo three; exec sleep 1000')).last, 21);
+  const pid = number(
+    (await spawn('a', 'echo one; sleep 0.03; echo two >&2; sleep 0.03; echo three; exec sleep 1000')).last,
+    21,
+  );
   assert.equal(code((await spawn('a', 'true')).last), 'name_taken');
   await until(async () => (await logs('a')).output[1].toString() === 'one\nthree\n', 'the output');
   assert.equal((await logs('a')).output[2].toString(), 'two\n');
@@ -94,6 +97,8 @@ test('a reader that is too slow loses what made way, never the connection', asyn
     const f = await wire.next();
     if (f.type === type.data) received += f.payload.length;
   }
+  // It is behind by more than the ring holds.
+  await until(async () => (number((await logs('slow', [48, 0])).last, 77) ?? 0) > 1_000_000, 'the ring to go round');
   await stop('slow', [15, 0]);
   const { output, last } = await wire.call([[1, 1]]);
   assert.equal(output[1].length, 0);
@@ -141,7 +146,17 @@ test('FREEZE refuses with a foreground, or makes it background; THAW continues',
     (await list()).map((r) => [r.name, r.pid, r.state]),
     [[`exec-${pid}`, pid, 3]],
   );
-  assert.equal(code((await wire.call([[1, 2], [10, 'true']])).last), 'busy');
+  assert.equal(
+    code(
+      (
+        await wire.call([
+          [1, 2],
+          [10, 'true'],
+        ])
+      ).last,
+    ),
+    'busy',
+  );
   await wire.begin();
   assert.equal((await list())[0]?.state, 3);
   assert.equal((await wire.call([[1, 35]])).last.type, type.result);
@@ -151,10 +166,22 @@ test('FREEZE refuses with a foreground, or makes it background; THAW continues',
 
 test('what would change the system is refused without leave', async () => {
   const refused: Field[][] = [
-    [[1, 30], [60, 1n]],
-    [[1, 31], [61, Buffer.alloc(32)]],
-    [[1, 32], [62, 'other']],
-    [[1, 35], [60, 1n]],
+    [
+      [1, 30],
+      [60, 1n],
+    ],
+    [
+      [1, 31],
+      [61, Buffer.alloc(32)],
+    ],
+    [
+      [1, 32],
+      [62, 'other'],
+    ],
+    [
+      [1, 35],
+      [60, 1n],
+    ],
     [[1, 38]],
   ];
   for (const list of refused) assert.equal(code((await wire.call(list)).last), 'permission_denied');

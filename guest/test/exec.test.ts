@@ -24,7 +24,15 @@ const sh = (script: string, ...more: readonly Field[]): Promise<Answer> => exec(
 const out = (a: Answer): string => a.output[1].toString();
 
 test('arguments arrive as they are, output by its channel, the exit code at the end', async () => {
-  const a = await exec([10, 'sh'], [10, '-c'], [10, 'printf "%s|" "$@"; echo oops >&2; exit 7'], [10, 'x'], [10, ''], [10, 'a b'], [10, 'ü']);
+  const a = await exec(
+    [10, 'sh'],
+    [10, '-c'],
+    [10, 'printf "%s|" "$@"; echo oops >&2; exit 7'],
+    [10, 'x'],
+    [10, ''],
+    [10, 'a b'],
+    [10, 'ü'],
+  );
   assert.equal(out(a), '|a b|ü|');
   assert.equal(a.output[2].toString(), 'oops\n');
   assert.equal(number(a.last, 20), 7);
@@ -34,16 +42,17 @@ test('arguments arrive as they are, output by its channel, the exit code at the 
 });
 
 test('the environment is clean, and what is given replaces its defaults', async () => {
-  const names = out(await exec([10, '/usr/bin/env'], [12, 'A=1=2'], [12, 'LANG=C'])).trimEnd().split('\n');
-  assert.deepEqual(
-    names.map((line) => line.split('=')[0]).sort(),
-    ['A', 'HOME', 'LANG', 'PATH', 'USER'],
-  );
+  const names = out(await exec([10, '/usr/bin/env'], [12, 'A=1=2'], [12, 'LANG=C']))
+    .trimEnd()
+    .split('\n');
+  assert.deepEqual(names.map((line) => line.split('=')[0]).sort(), ['A', 'HOME', 'LANG', 'PATH', 'USER']);
   assert.ok(names.includes('A=1=2') && names.includes('LANG=C'));
 });
 
 test('a process gets its three descriptors and no other', async () => {
-  const list = out(await exec([10, '/bin/ls'], [10, '/proc/self/fd'])).trim().split('\n');
+  const list = out(await exec([10, '/bin/ls'], [10, '/proc/self/fd']))
+    .trim()
+    .split('\n');
   assert.deepEqual(list, ['0', '1', '2', '3']); // 3 is the listing itself
 });
 
@@ -60,14 +69,62 @@ test('what can not be executed says why', async () => {
     [[[10, '/etc']], 'not_executable'],
     [[[10, plain]], 'not_executable'],
     [[[10, join(folder, 'unknown')]], 'not_executable'],
-    [[[10, 'true'], [13, '/nonexistent']], 'cwd_not_found'],
-    [[[10, 'true'], [13, plain]], 'cwd_not_found'],
-    [[[10, 'true'], [13, '/tmp/../etc']], 'invalid_path'],
-    [[[10, 'true'], [14, 'no-such-user']], 'user_not_found'],
-    [[[10, 'true'], [14, '12x']], 'user_not_found'],
-    [[[10, 'true'], [12, 'NOVALUE']], 'bad_request'],
-    [[[10, 'true'], [22, 0]], 'bad_request'],
-    [[[10, 'true'], [11, 'true']], 'bad_request'],
+    [
+      [
+        [10, 'true'],
+        [13, '/nonexistent'],
+      ],
+      'cwd_not_found',
+    ],
+    [
+      [
+        [10, 'true'],
+        [13, plain],
+      ],
+      'cwd_not_found',
+    ],
+    [
+      [
+        [10, 'true'],
+        [13, '/tmp/../etc'],
+      ],
+      'invalid_path',
+    ],
+    [
+      [
+        [10, 'true'],
+        [14, 'no-such-user'],
+      ],
+      'user_not_found',
+    ],
+    [
+      [
+        [10, 'true'],
+        [14, '12x'],
+      ],
+      'user_not_found',
+    ],
+    [
+      [
+        [10, 'true'],
+        [12, 'NOVALUE'],
+      ],
+      'bad_request',
+    ],
+    [
+      [
+        [10, 'true'],
+        [22, 0],
+      ],
+      'bad_request',
+    ],
+    [
+      [
+        [10, 'true'],
+        [11, 'true'],
+      ],
+      'bad_request',
+    ],
     [[], 'bad_request'],
     [[[10, '']], 'bad_request'],
     [Array.from({ length: 1025 }, (): Field => [10, 'a']), 'too_large'],
@@ -81,7 +138,10 @@ test('what can not be executed says why', async () => {
 test('a command runs as another user', { skip: process.getuid?.() !== 0 }, async () => {
   assert.equal(out(await sh('id -u; id -g; echo $USER', [14, 'nobody'])), '65534\n65534\nnobody\n');
   assert.equal(out(await sh('id -u; id -g', [14, '1234:77'])), '1234\n77\n');
-  assert.match(out(await sh('grep -i "^Cap[EP][fr][fm]" /proc/self/status', [14, 'nobody'])), /^CapPrm:\s0+\nCapEff:\s0+\n$/);
+  assert.match(
+    out(await sh('grep -i "^Cap[EP][fr][fm]" /proc/self/status', [14, 'nobody'])),
+    /^CapPrm:\s0+\nCapEff:\s0+\n$/,
+  );
 });
 
 test('standard input flows to the end, back and forth', async () => {
@@ -230,7 +290,16 @@ test('who left the group lives on, without holding up the end, and what was writ
 
 test('a terminal has its size, takes a new one, and passes on Ctrl-C', async () => {
   const stream = wire.newStream();
-  wire.send(open(stream, [1, 2], [11, 'stty -echo; stty size; read line; stty size; cat; echo never'], [16, 1], [17, 30], [18, 100]));
+  wire.send(
+    open(
+      stream,
+      [1, 2],
+      [11, 'stty -echo; stty size; read line; stty size; cat; echo never'],
+      [16, 1],
+      [17, 30],
+      [18, 100],
+    ),
+  );
   let seen = '';
   const see = async (part: string): Promise<void> => {
     while (!seen.includes(part)) {

@@ -56,7 +56,14 @@ test('a file comes back as it was written, whole or in part', async () => {
   assert.deepEqual((await op(10, 'f', [39, 100], [40, 50])).output[0], body.subarray(100, 150));
   assert.equal((await op(10, 'f', [39, 10_000_000])).output[0].length, 0);
   assert.equal((await op(10, 'f', [40, 0])).output[0].length, 0);
-  assert.ok((await wire.call([[1, 10], [30, '/proc/self/status']])).output[0].length > 100);
+  assert.ok(
+    (
+      await wire.call([
+        [1, 10],
+        [30, '/proc/self/status'],
+      ])
+    ).output[0].length > 100,
+  );
 });
 
 test('a write replaces at once, keeps the mode, and makes parents only when asked', async () => {
@@ -105,7 +112,18 @@ test('paths that are not plain and absolute are refused', async () => {
   const paths = ['', 'relative', './x', '/a/../b', '/..', '/a/.', `/${'x'.repeat(256)}`, `/${'a/'.repeat(2050)}`];
   for (const n of [10, 11, 12, 13, 14, 16, 17, 18, 19]) {
     for (const path of paths) {
-      assert.equal(code((await wire.call([[1, n], [30, path]])).last), 'invalid_path', `operation ${n} of ${path}`);
+      assert.equal(
+        code(
+          (
+            await wire.call([
+              [1, n],
+              [30, path],
+            ])
+          ).last,
+        ),
+        'invalid_path',
+        `operation ${n} of ${path}`,
+      );
     }
     assert.equal(code((await wire.call([[1, n]])).last), 'bad_request');
   }
@@ -125,7 +143,17 @@ test('STAT tells of links themselves; what is no file can not be read', async ()
   assert.equal(await codeOf(10, 'fifo'), 'bad_request');
   assert.equal(await codeOf(10, ''), 'is_a_directory');
   assert.equal(await codeOf(10, 'none'), 'not_found');
-  assert.equal(code((await wire.call([[1, 10], [30, '/dev/zero']])).last), 'bad_request');
+  assert.equal(
+    code(
+      (
+        await wire.call([
+          [1, 10],
+          [30, '/dev/zero'],
+        ])
+      ).last,
+    ),
+    'bad_request',
+  );
 });
 
 test('a large directory is listed in pages, by name in order of bytes, names that are no text included', async () => {
@@ -143,7 +171,10 @@ test('a large directory is listed in pages, by name in order of bytes, names tha
     if (cursor === null) break;
   }
   const repaired = ['\ufffd\ufffdx', 'n\ufffd'];
-  assert.deepEqual(seen.filter((name) => !repaired.includes(name)), names.toSorted());
+  assert.deepEqual(
+    seen.filter((name) => !repaired.includes(name)),
+    names.toSorted(),
+  );
   assert.equal(seen.length, names.length + 2);
   assert.equal(code((await op(13, '', [49, 'nonsense'])).last), 'bad_request');
   assert.equal(await codeOf(13, names[0] ?? ''), 'not_a_directory');
@@ -238,7 +269,11 @@ test('an archive can not climb out, pass through links, or make devices', async 
     ['a directory through a link', [member('2', 'l', '', at('outside')), member('5', 'l/evil')], 'invalid_path'],
     ['a directory over a link', [member('2', 'l', '', at('outside')), member('5', 'l')], 'invalid_path'],
     ['a hard link to outside', [member('1', 'h', '', '../outside/secret')], 'invalid_path'],
-    ['a hard link through a link', [member('2', 'l', '', at('outside')), member('1', 'h', '', 'l/secret')], 'invalid_path'],
+    [
+      'a hard link through a link',
+      [member('2', 'l', '', at('outside')), member('1', 'h', '', 'l/secret')],
+      'invalid_path',
+    ],
     ['the directory itself', [member('0', '.', 'x')], 'invalid_path'],
     ['a device', [member('3', 'null')], 'bad_request'],
     ['a fifo', [member('6', 'fifo')], 'bad_request'],
@@ -274,10 +309,7 @@ test('changes below a path are reported, moves as one', async () => {
   const expectEvents = async (...wanted: [number, string, string?][]): Promise<void> => {
     for (const [event, path, to] of wanted) {
       const f = await wire.next();
-      assert.deepEqual(
-        [number(f, 47), text(f, 30), text(f, 31)],
-        [event, at(path), to === undefined ? null : at(to)],
-      );
+      assert.deepEqual([number(f, 47), text(f, 30), text(f, 31)], [event, at(path), to === undefined ? null : at(to)]);
     }
   };
   await mkdir(at('w/new'));

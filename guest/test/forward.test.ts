@@ -33,7 +33,13 @@ test('a connection carries bytes both ways, and each end closes by itself', asyn
     socket.pipe(socket);
   });
   const body = Buffer.alloc(200_000, 'to and fro ');
-  const { events, output, last } = await wire.call([[1, 20], [51, echo.port]], body);
+  const { events, output, last } = await wire.call(
+    [
+      [1, 20],
+      [51, echo.port],
+    ],
+    body,
+  );
   assert.equal(events.length, 1);
   assert.deepEqual(output[0], body);
   assert.equal(last.type, type.result);
@@ -41,11 +47,44 @@ test('a connection carries bytes both ways, and each end closes by itself', asyn
 });
 
 test('what can not be connected says why', async () => {
-  assert.equal(code((await wire.call([[1, 20], [51, 1]])).last), 'connection_refused');
+  assert.equal(
+    code(
+      (
+        await wire.call([
+          [1, 20],
+          [51, 1],
+        ])
+      ).last,
+    ),
+    'connection_refused',
+  );
   for (const host of ['10.0.0.1', '0.0.0.0', 'example.org', '::', '128.0.0.1']) {
-    assert.equal(code((await wire.call([[1, 20], [50, host], [51, 80]])).last), 'bad_request', host);
+    assert.equal(
+      code(
+        (
+          await wire.call([
+            [1, 20],
+            [50, host],
+            [51, 80],
+          ])
+        ).last,
+      ),
+      'bad_request',
+      host,
+    );
   }
-  for (const port of [0, 65_536, -1]) assert.equal(code((await wire.call([[1, 20], [51, port]])).last), 'bad_request');
+  for (const port of [0, 65_536, -1])
+    assert.equal(
+      code(
+        (
+          await wire.call([
+            [1, 20],
+            [51, port],
+          ])
+        ).last,
+      ),
+      'bad_request',
+    );
 });
 
 test('a peer that does not read holds the host back by credit', async () => {
@@ -107,7 +146,17 @@ test('a listener hands each connection to the host on a stream of the guest', as
   let answer = '';
   for await (const chunk of socket) answer += String(chunk);
   assert.equal(answer, 'answer');
-  assert.equal(code((await wire.call([[1, 21], [51, port]])).last), 'address_in_use');
+  assert.equal(
+    code(
+      (
+        await wire.call([
+          [1, 21],
+          [51, port],
+        ])
+      ).last,
+    ),
+    'address_in_use',
+  );
   wire.send(frame(type.cancel, 0, stream));
   assert.equal(code((await wire.finish(stream)).last), 'cancelled');
   await assert.rejects(once(connect(port, '127.0.0.1'), 'connect'));
@@ -128,7 +177,17 @@ test('a unix listener has its mode, replaces a stale socket, and goes with its s
   const path = join(built.folder, 'listen.sock');
   await listen([30, path], [32, 0o666]);
   assert.equal((await lstat(path)).mode & 0o777, 0o666);
-  assert.equal(code((await wire.call([[1, 21], [30, path]])).last), 'address_in_use');
+  assert.equal(
+    code(
+      (
+        await wire.call([
+          [1, 21],
+          [30, path],
+        ])
+      ).last,
+    ),
+    'address_in_use',
+  );
   await wire.begin();
   await until(
     () =>

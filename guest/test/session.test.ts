@@ -173,17 +173,29 @@ test('an operation that does not exist, or not yet, is an error of its stream on
 
 test('at most 1,024 streams are open at once', async () => {
   const wire = await Wire.connect(agent.socket);
-  await wire.call([[1, 3], [42, 'many'], [11, 'sleep 1000']]);
+  await wire.call([
+    [1, 3],
+    [42, 'many'],
+    [11, 'sleep 1000'],
+  ]);
   for (let i = 0; i < 1024; i++) wire.send(open(wire.newStream(), [1, 5], [42, 'many'], [28, 1]));
   assert.equal(code((await wire.call(ping)).last), 'too_many_streams');
   await wire.begin();
-  await wire.call([[1, 6], [42, 'many'], [15, 0]]);
+  await wire.call([
+    [1, 6],
+    [42, 'many'],
+    [15, 0],
+  ]);
   wire.close();
 });
 
 test('HELLO kills the process groups of the foreground, and spares the background', async () => {
   const wire = await Wire.connect(agent.socket);
-  await wire.call([[1, 3], [42, 'spared'], [11, 'sleep 1000']]);
+  await wire.call([
+    [1, 3],
+    [42, 'spared'],
+    [11, 'sleep 1000'],
+  ]);
   const stream = wire.newStream();
   wire.send(open(stream, [1, 2], [11, 'sleep 1000 & echo $!; wait']));
   let pid: number | null = null;
@@ -197,9 +209,16 @@ test('HELLO kills the process groups of the foreground, and spares the backgroun
   wire.send(hello());
   await until(async () => !(await alive(pid)) && !(await alive(child)), 'the process group to die');
   await wire.begin();
-  const { last } = await wire.call([[1, 5], [42, 'spared']]);
+  const { last } = await wire.call([
+    [1, 5],
+    [42, 'spared'],
+  ]);
   assert.equal(number(last, 29), 1);
-  await wire.call([[1, 6], [42, 'spared'], [15, 0]]);
+  await wire.call([
+    [1, 6],
+    [42, 'spared'],
+    [15, 0],
+  ]);
   wire.close();
 });
 

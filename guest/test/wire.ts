@@ -52,8 +52,7 @@ export function fields(...list: readonly Field[]): Buffer {
   );
 }
 
-export const open = (stream: number, ...list: readonly Field[]): Buffer =>
-  frame(type.open, 0, stream, fields(...list));
+export const open = (stream: number, ...list: readonly Field[]): Buffer => frame(type.open, 0, stream, fields(...list));
 export const hello = (nonce = Buffer.alloc(16, 7)): Buffer => frame(type.hello, 0, 0, fields([2, 1], [3, nonce]));
 
 export function credit(channel: number, stream: number, bytes: number): Buffer {
