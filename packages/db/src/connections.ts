@@ -1,6 +1,7 @@
 import { type Clock, HoldfastError, type Log } from '@holdfast/core';
 import pg from 'pg';
 import { clientConfig, type Source } from './endpoint.ts';
+import { Lease, type LeaseSource } from './lease.ts';
 import { databaseError, isConnectionLoss } from './loss.ts';
 
 export interface ConnectionOptions {
@@ -20,11 +21,13 @@ const pauseMs = 50;
 /**
  * A pool that outlives its server: when the database goes away, whoever wants a connection waits, the source brings the
  * database back (on another port if need be), and a new pool takes over. A statement that was under way fails with
- * `database.unreachable`, since nobody knows whether it happened.
+ * `database.unreachable`, since nobody knows whether it happened, unless it may be repeated.
  */
-export class Connections {
+export class Connections implements LeaseSource {
   readonly #o: ConnectionOptions;
   #pool: Promise<pg.Pool> | null = null;
+  /** Which pool a connection is of. */
+  readonly #owners = new WeakMap<pg.PoolClient, Promise<pg.Pool>>();
   #closed = false;
 
   constructor(options: ConnectionOptions) {
@@ -34,13 +37,29 @@ export class Connections {
   /** What Kysely shows to whoever asks; connections are made with the settings of the current endpoint. */
   readonly options = {};
 
-  async connect(): Promise<pg.PoolClient> {
+  async connect(): Promise<Lease> {
+    return new Lease(this, await this.take());
+  }
+
+  lost(client: pg.PoolClient): void {
+    const owner = this.#owners.get(client);
+    if (owner !== undefined) this.#replace(owner);
+  }
+
+  /** The database was restarted: connections made before are dead, also those that do not know it yet. */
+  renew(): void {
+    if (this.#pool !== null) this.#replace(this.#pool);
+  }
+
+  async take(): Promise<pg.PoolClient> {
     const deadline = this.#o.clock.monotonic() + this.#o.patienceMs;
     for (;;) {
       if (this.#closed) throw new HoldfastError('database.unreachable', 'The database was closed.');
       const current = this.#current();
       try {
-        return await (await current).connect();
+        const client = await (await current).connect();
+        this.#owners.set(client, current);
+        return client;
       } catch (error) {
         if (!isConnectionLoss(error) || this.#o.clock.monotonic() > deadline) throw databaseError(error);
         this.#replace(current);

@@ -57,7 +57,10 @@ export const openDatabase = async (o: DatabaseOptions): Promise<Database> => {
   const log = o.log ?? silentLog;
   const applicationName = `holdfast-${process.pid}-${randomBytes(4).toString('hex')}`;
   const source = sourceOf(o, clock, log);
-  const notifications = new Notifications({ source, applicationName, clock, log });
+  const { maxConnections = 10, patienceMs = 15_000 } = o;
+  const pool = new Connections({ source, applicationName, clock, log, maxConnections, patienceMs });
+  const returned = (): void => pool.renew();
+  const notifications = new Notifications({ source, applicationName, clock, log, returned });
   try {
     await notifications.start();
     await migrate(await source.endpoint(), o.migrations ?? (await readMigrations()), applicationName, log);
@@ -67,8 +70,6 @@ export const openDatabase = async (o: DatabaseOptions): Promise<Database> => {
       await source.release(applicationName);
     throw databaseError(error);
   }
-  const { maxConnections = 10, patienceMs = 15_000 } = o;
-  const pool = new Connections({ source, applicationName, clock, log, maxConnections, patienceMs });
   const kysely = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
   return {
     kysely,

@@ -14,6 +14,8 @@ export interface NotificationOptions {
   readonly applicationName: string;
   readonly clock: Clock;
   readonly log: Log;
+  /** Called when the connection is back after a loss. */
+  readonly returned: () => void;
 }
 
 /**
@@ -91,6 +93,7 @@ export class Notifications {
       if (next === null) return;
       this.#o.log.info('the database is back');
       ({ client, ended } = next);
+      this.#o.returned();
       for (const handlers of this.#handlers.values()) for (const handler of handlers) handler.reset();
     }
   }

@@ -52,7 +52,9 @@ const upgrade = (address: string, key: string | null): Promise<Answer> =>
     });
     socket.once('unexpected-response', (request, message) => {
       text(message)
-        .then((body) => resolve({ status: message.statusCode ?? 0, text: body, code: codeOf(body), headers: new Headers() }))
+        .then((body) =>
+          resolve({ status: message.statusCode ?? 0, text: body, code: codeOf(body), headers: new Headers() }),
+        )
         .catch(reject)
         .finally(() => request.destroy());
     });
