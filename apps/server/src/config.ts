@@ -68,6 +68,7 @@ const environmentSchema = z.object({
     .regex(/^[a-z0-9_.-]{1,64}(:[1-9][0-9]{0,5})?$/)
     .optional(),
   OPENAI_API_KEY: secret.optional(),
+  OPENAI_MODEL: z.string().min(1).max(256).optional(),
   OPENAI_BASE_URL: z
     .url({ protocol: /^https?$/ })
     .max(2_048)
@@ -129,21 +130,41 @@ const parseFile = (file: string): z.output<typeof fileSchema> => {
 
 type Environment = z.output<typeof environmentSchema>;
 
-/** Providers of the file, then the one that the environment describes, unless the file has one of that name. */
-const gatewayOf = (file: string, document: z.output<typeof fileSchema>, environment: Environment) => {
-  const { OPENAI_API_KEY: apiKey, OPENAI_BASE_URL: baseUrl } = environment;
-  const given = { providers: document.providers, routes: document.routes };
-  const parsed = gatewayConfiguration.safeParse(given);
-  if (!parsed.success) throw explain({ file }, file, parsed.error);
-  if (apiKey === undefined && baseUrl === undefined) return parsed.data;
-  if (parsed.data.providers.some((provider) => provider.name === 'openai')) return parsed.data;
+/** Recorded replies of the examples, so that they work before any model is configured. */
+const recorded = {
+  name: 'recorded',
+  kind: 'recorded',
+  baseUrl: new URL('../../../examples/fix-failing-test/recorded', import.meta.url).href,
+} as const;
+
+/** What the environment describes: a provider, and the model route `default` to its model. */
+const environmentGateway = ({ OPENAI_API_KEY: apiKey, OPENAI_BASE_URL: baseUrl, OPENAI_MODEL: model }: Environment) => {
+  if (apiKey === undefined && baseUrl === undefined) return { providers: [], routes: [] };
   const openai = {
     name: 'openai',
     kind: 'openai-compatible' as const,
     baseUrl: baseUrl ?? 'https://api.openai.com/v1',
     ...(apiKey === undefined ? {} : { apiKey }),
   };
-  return gatewayConfiguration.parse({ ...parsed.data, providers: [...parsed.data.providers, openai] });
+  const target = { provider: 'openai', model: model ?? 'gpt-4.1-mini' };
+  return { providers: [openai], routes: [{ name: 'default', targets: [target] }] };
+};
+
+/** `more`, without what `given` has under the same name. */
+const unnamedIn = <T extends { readonly name: string }>(given: readonly { name: string }[], more: readonly T[]): T[] =>
+  more.filter(({ name }) => given.every((one) => one.name !== name));
+
+/** What the file says first; then, unless the file uses their names, what the environment describes and the recordings. */
+const gatewayOf = (file: string, document: z.output<typeof fileSchema>, environment: Environment) => {
+  const given = { providers: document.providers, routes: document.routes };
+  const parsed = gatewayConfiguration.safeParse(given);
+  if (!parsed.success) throw explain({ file }, file, parsed.error);
+  const { providers, routes } = parsed.data;
+  const more = environmentGateway(environment);
+  return gatewayConfiguration.parse({
+    providers: [...providers, ...unnamedIn(providers, [...more.providers, recorded])],
+    routes: [...routes, ...unnamedIn(routes, more.routes)],
+  });
 };
 
 /**
