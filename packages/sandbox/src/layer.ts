@@ -86,6 +86,7 @@ export async function openSandboxes(options: SandboxLayerOptions): Promise<Sandb
     random,
     now: () => clock.monotonic(),
   });
+  const leftovers = new Leftovers(log);
   const host: Host = {
     id: await hostId(options.folder),
     table: new SandboxTable(database),
@@ -97,6 +98,7 @@ export async function openSandboxes(options: SandboxLayerOptions): Promise<Sandb
     log,
     machines,
     reach: options.reach ?? (() => undefined),
+    later: (work) => leftovers.add(work),
     observe: options.observe ?? (() => undefined),
   };
   await host.files.prepare();
@@ -114,8 +116,29 @@ export async function openSandboxes(options: SandboxLayerOptions): Promise<Sandb
       cancel();
       await sandboxes.close();
       await pool.close();
+      await leftovers.done();
     },
   };
+}
+
+/** Work that nobody waits for but the end of the layer. */
+class Leftovers {
+  readonly #pending = new Set<Promise<void>>();
+  readonly #log: Log;
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  add(work: Promise<void>): void {
+    const owned = work.catch((error: unknown) => this.#log.warn('a clean-up failed', { error: String(error) }));
+    this.#pending.add(owned);
+    void owned.then(() => this.#pending.delete(owned));
+  }
+
+  async done(): Promise<void> {
+    await Promise.all(this.#pending);
+  }
 }
 
 /** Builds what is missing for the tiers that are wanted from the start, and readies machines for them. */

@@ -67,7 +67,7 @@ export class Machine {
     const folder = await MachineFolder.create(spec.place, asRoot ? spec.uid : null);
     const child = spawnJailed(spec, folder);
     try {
-      const pid = await Promise.race([child.pid, child.exited.then(() => Promise.reject(child.failure()))]);
+      const pid = await Promise.race([child.pid, child.closed.then(() => Promise.reject(child.failure()))]);
       const record = { pid, startTime: (await processStartTime(pid)) ?? '', uid: spec.uid, frozenKey: spec.frozenKey };
       await folder.writeRecord(record);
       const wires = await untilThere(() => connectWires(folder), child);
@@ -229,11 +229,16 @@ export class Machine {
     }
   }
 
-  /** Ends the process and removes its folder. Never throws. */
-  async destroy(): Promise<void> {
+  /** Ends the process; when it resolves, only the machine's folders are left. */
+  async end(): Promise<void> {
     killProcess(this.pid);
     await this.#exited;
     this.detach();
+  }
+
+  /** Ends the process and removes its folders. Never throws. */
+  async destroy(): Promise<void> {
+    await this.end();
     await this.folder.remove();
   }
 
@@ -284,6 +289,8 @@ const runState = z.object({ status: z.string() });
 interface JailedProcess {
   readonly pid: Promise<number>;
   readonly exited: Promise<void>;
+  /** Resolves when it has exited and all its words are read. */
+  readonly closed: Promise<void>;
   failure(): HoldfastError;
   kill(): void;
 }
@@ -321,6 +328,7 @@ function spawnJailed(spec: MachineSpec, folder: MachineFolder): JailedProcess {
 function watchChild(child: ReturnType<typeof spawn>): JailedProcess {
   const pid = Promise.withResolvers<number>();
   const exited = Promise.withResolvers<void>();
+  const closed = Promise.withResolvers<void>();
   let words = '';
   let known: number | undefined;
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
@@ -340,12 +348,15 @@ function watchChild(child: ReturnType<typeof spawn>): JailedProcess {
   child.on('error', (error) => {
     words += error.message;
     exited.resolve();
+    closed.resolve();
   });
-  child.on('close', () => exited.resolve());
+  child.on('exit', () => exited.resolve());
+  child.on('close', () => closed.resolve());
   child.unref();
   return {
     pid: pid.promise,
     exited: exited.promise,
+    closed: closed.promise,
     failure: () => new HoldfastError('sandbox.machine_failed', `QEMU did not start: ${words.trim() || 'no message'}`),
     kill: () => {
       if (known !== undefined) killProcess(known);
@@ -365,7 +376,7 @@ function killProcess(pid: number): void {
 /** QEMU makes its sockets some milliseconds after it starts. */
 async function untilThere<T>(attempt: () => Promise<T>, child: JailedProcess): Promise<T> {
   let over = false;
-  const gone = child.exited.then(() => {
+  const gone = child.closed.then(() => {
     over = true;
   });
   const deadline = performance.now() + startTimeoutMs;

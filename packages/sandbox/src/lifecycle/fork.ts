@@ -8,6 +8,9 @@ export interface ForkOptions {
   readonly name: string | undefined;
 }
 
+/** Layers that a fork may inherit; RAM images have at most 64. */
+const mostLayers = 60;
+
 /** Rows of forks, and the source's row as it is afterwards. */
 export interface Forked {
   readonly source: SandboxRow;
@@ -68,7 +71,7 @@ async function makeChildren(
   snapshot: SandboxRow,
   options: ForkOptions,
 ): Promise<SandboxRow[]> {
-  if (snapshot.disk_chain.length >= 64) {
+  if (Math.max(snapshot.disk_chain.length, snapshot.ram_chain.length) > mostLayers) {
     throw new HoldfastError('sandbox.too_many_layers', 'This sandbox was forked too often in a row.', {
       layers: snapshot.disk_chain.length,
     });

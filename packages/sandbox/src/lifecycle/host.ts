@@ -23,7 +23,6 @@ export const faultPoints = [
   'standby.frozen',
   'standby.paused',
   'standby.saved',
-  'standby.accepted',
   'standby.recorded',
   'standby.stopped',
   'fork.paused',
@@ -60,6 +59,8 @@ export interface Host {
   /** Folders of all machines. */
   readonly machines: MachinePlace;
   readonly reach: (point: FaultPoint) => void;
+  /** Takes over work that nobody waits for; it is over before the layer is closed. */
+  readonly later: (work: Promise<void>) => void;
   readonly observe: (operation: SandboxOperation) => void;
 }
 

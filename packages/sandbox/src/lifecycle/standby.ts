@@ -4,9 +4,6 @@ import type { SandboxPatch } from '../store/sandbox-table.ts';
 import { packSnapshot } from '../store/snapshot.ts';
 import type { Host, Running, SandboxRow } from './host.ts';
 
-/** RAM layers in a chain beyond which a standby writes one layer of its own with everything in it. */
-export const mostRamLayers = 32;
-
 /** A saved guest: everything is on disk, and no record names it yet. */
 export interface Saved {
   readonly snapshotId: string;
@@ -45,48 +42,34 @@ export async function standBy(
 ): Promise<SandboxRow> {
   const { machine, guest } = running;
   await guest.freeze({ sync: how.sync, foreground: how.force ? 'detach' : 'refuse' });
-  let after: SandboxRow;
+  let saved: Saved;
   try {
     host.reach('standby.frozen');
     await machine.pause();
     host.reach('standby.paused');
-    const saved = await saveMachine(host, row, running, 'own');
-    host.reach('standby.accepted');
-    const references = { diskChain: row.disk_chain, ramChain: saved.ramChain, snapshotId: saved.snapshotId };
-    const patch = await standbyPatch(host, row, running, saved, references);
-    await host.table.update(row, patch, {
-      type: 'standby',
-      data: { dirtyPages: saved.dirtyPages, storedBytes: patch.stored_bytes },
-    });
-    after = { ...row, ...patch };
+    saved = await saveMachine(host, row, running, 'own');
+    host.reach('standby.saved');
   } catch (error) {
     await carryOn(host, row, running);
     throw error;
   }
+  // All of it is on disk, so the process may end while that is recorded.
+  const ended = machine.end();
+  const after = { ...row, ...(await recordStandby(host, row, running, saved)) };
   host.reach('standby.recorded');
-  await machine.destroy();
+  await ended;
   host.reach('standby.stopped');
-  await host.files.exchange(referencesOf(row), referencesOf(after));
+  host.later(machine.folder.remove());
+  host.later(host.files.exchange(referencesOf(row), referencesOf(after)));
   return after;
 }
 
-/**
- * Lets a guest run on whose standby failed. When it is unknown whether the standby was recorded, the record must say "running" first:
- * a guest that runs on changes its disk, and memory saved before that must never be loaded again.
- */
-async function carryOn(host: Host, row: SandboxRow, running: Running): Promise<void> {
-  try {
-    await host.table.update(row, { state: 'running', machine_id: running.machine.id }, { type: 'standby_failed' });
-    await running.machine.run();
-    await running.guest.thaw();
-  } catch (error) {
-    host.log.error('a sandbox whose standby failed cannot go on', { sandbox: row.id, error: String(error) });
-    await running.machine.destroy();
-  }
-}
+/** Attempts to record what is on disk already; each waits some seconds for a database that is away. */
+const recordAttempts = 4;
 
-async function standbyPatch(host: Host, row: SandboxRow, running: Running, saved: Saved, references: FileReferences) {
-  return {
+async function recordStandby(host: Host, row: SandboxRow, running: Running, saved: Saved) {
+  const references = { diskChain: row.disk_chain, ramChain: saved.ramChain, snapshotId: saved.snapshotId };
+  const patch = {
     state: 'standby',
     machine_id: null,
     snapshot_id: saved.snapshotId,
@@ -95,6 +78,27 @@ async function standbyPatch(host: Host, row: SandboxRow, running: Running, saved
     run_time_ms: Math.round(Number(row.run_time_ms) + host.clock.monotonic() - running.since),
     last_active_at: new Date(host.clock.now()),
   } as const satisfies SandboxPatch;
+  const note = { type: 'standby', data: { dirtyPages: saved.dirtyPages, storedBytes: patch.stored_bytes } };
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await host.table.update(row, patch, note);
+      return patch;
+    } catch (error) {
+      if (attempt === recordAttempts) throw error;
+      host.log.warn('a standby could not be recorded yet', { sandbox: row.id, error: String(error) });
+    }
+  }
+}
+
+/** Lets a guest run on whose standby failed before anything was recorded. */
+async function carryOn(host: Host, row: SandboxRow, running: Running): Promise<void> {
+  try {
+    await running.machine.run();
+    await running.guest.thaw();
+  } catch (error) {
+    host.log.error('a sandbox whose standby failed cannot go on', { sandbox: row.id, error: String(error) });
+    await running.machine.destroy();
+  }
 }
 
 export const referencesOf = (row: SandboxRow): FileReferences => ({

@@ -64,11 +64,10 @@ export class SandboxFiles {
     const file = await open(this.snapshot(id), 'wx', 0o600);
     try {
       await file.writeFile(bytes);
-      await file.datasync();
+      await Promise.all([file.datasync(), this.syncFolder('snapshots')]);
     } finally {
       await file.close();
     }
-    await this.syncFolder('snapshots');
   }
 
   async syncFolder(name: 'disks' | 'rams' | 'snapshots'): Promise<void> {
