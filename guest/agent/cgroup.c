@@ -10,7 +10,7 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
-enum { USER_PIDS_MAX = 2048, PIDS_LIMIT = 4194304, FREEZE_TIMEOUT_MS = 2000 };
+enum { USER_PIDS_MAX = 2048, PIDS_LIMIT = 4194304, FREEZE_TIMEOUT_MS = 2000, SPARE_MS = 20 };
 static const uint64_t agent_memory = 48 << 20; // what user processes leave to the agent
 
 static int user_dir = -1;
@@ -18,12 +18,14 @@ static struct cgroup spare = {.dir = -1};
 static uint32_t last_number;
 static struct leftover {
   struct leftover *next;
-  uint32_t number;
+  struct cgroup cgroup;
 } *leftovers;
 
 static void make_spare(struct task *t);
 static void sweep(struct task *t);
+static void want_spare(struct timer *t);
 static struct task spare_task = {.run = make_spare};
+static struct timer spare_timer = {.fire = want_spare};
 static struct task sweep_task = {.run = sweep};
 
 static bool put_at(int dir, const char *file, const char *value) {
@@ -109,6 +111,11 @@ static void make_spare(struct task *t) {
   if (spare.dir < 0) create(&spare);
 }
 
+static void want_spare(struct timer *t) {
+  (void)t;
+  task_idle(&spare_task);
+}
+
 static void apply(int dir, const struct limits *l) {
   if (l->memory_max) {
     put_number(dir, "memory.max", l->memory_max);
@@ -130,7 +137,8 @@ void cgroup_take(struct cgroup *cg, const struct limits *limits) {
   make_spare(NULL);
   *cg = spare;
   spare.dir = -1;
-  task_idle(&spare_task);
+  // Not at once: the process that is about to start would have to wait for it.
+  timer_set(&spare_timer, SPARE_MS);
   if (cg->dir >= 0) apply(cg->dir, limits);
 }
 
@@ -169,15 +177,14 @@ static void close_fd(int *fd) {
 
 void cgroup_release(struct cgroup *cg) {
   if (cg->dir < 0) return;
-  close_fd(&cg->dir);
-  close_fd(&cg->cpu_stat);
-  close_fd(&cg->memory_peak);
-  close_fd(&cg->memory_events);
   struct leftover *l = malloc(sizeof *l);
   if (!l) return;
-  *l = (struct leftover){.next = leftovers, .number = cg->number};
+  // Even closing waits until the answer is out.
+  *l = (struct leftover){.next = leftovers, .cgroup = *cg};
+  *cg = (struct cgroup){.dir = -1, .cpu_stat = -1, .memory_peak = -1, .memory_events = -1};
   leftovers = l;
   task_idle(&sweep_task);
+  if (spare.dir < 0) task_idle(&spare_task);
 }
 
 static void sweep(struct task *t) {
@@ -185,7 +192,11 @@ static void sweep(struct task *t) {
   for (struct leftover **link = &leftovers; *link;) {
     struct leftover *l = *link;
     char name[16];
-    name_of(l->number, name);
+    close_fd(&l->cgroup.dir);
+    close_fd(&l->cgroup.cpu_stat);
+    close_fd(&l->cgroup.memory_peak);
+    close_fd(&l->cgroup.memory_events);
+    name_of(l->cgroup.number, name);
     if (unlinkat(user_dir, name, AT_REMOVEDIR) < 0 && errno == EBUSY) {
       link = &l->next;
       continue;

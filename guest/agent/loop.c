@@ -39,6 +39,11 @@ bool loop_add(struct handler *h, uint32_t events) {
   return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, h->fd, &e) == 0;
 }
 
+void loop_watch(struct handler *h, uint32_t events) {
+  struct epoll_event e = {.events = events | EPOLLET, .data.ptr = h};
+  epoll_ctl(epoll_fd, EPOLL_CTL_MOD, h->fd, &e);
+}
+
 // An event of this turn may still point to a handler that its owner is about to free.
 static void forget_events(struct handler *h) {
   for (int i = batch_at; i < batch_count; i++)
@@ -152,7 +157,7 @@ static void hold_turn(void) {
 void loop_run(void) {
   while (!stopped) {
     if (holding()) hold_turn();
-    batch_count = epoll_wait(epoll_fd, batch, BATCH, holding() ? 0 : wait_ms());
+    else batch_count = epoll_wait(epoll_fd, batch, BATCH, wait_ms());
     bool quiet = batch_count <= 0 && !soon && !session_can_continue();
     for (batch_at = 0; batch_at < batch_count;) {
       struct epoll_event *e = &batch[batch_at++];

@@ -30,6 +30,8 @@ void loop_stop(void);
 
 // Watches h->fd edge-triggered: what is ready must be used until it would block. False with errno set.
 bool loop_add(struct handler *h, uint32_t events);
+// Watches for other events from now on; what is ready already is told.
+void loop_watch(struct handler *h, uint32_t events);
 // Stops watching and closes. Safe inside any callback; a no-op when already closed.
 void loop_close(struct handler *h);
 // Stops watching without closing.

@@ -377,10 +377,11 @@ void processes_each(void (*call)(struct process *)) {
 
 static void child_ended(struct handler *h, uint32_t events) {
   (void)events;
-  struct signalfd_siginfo info;
-  while (read(h->fd, &info, sizeof info) == sizeof info) {
-    if (info.ssi_signo != SIGCHLD) loop_stop();
-  }
+  // At most one of each signal is pending, so one read takes all there are.
+  struct signalfd_siginfo info[4];
+  ssize_t n = read(h->fd, info, sizeof info);
+  for (ssize_t i = 0; i < n / (ssize_t)sizeof info[0]; i++)
+    if (info[i].ssi_signo != SIGCHLD) loop_stop();
   struct rusage usage;
   int status;
   pid_t pid;

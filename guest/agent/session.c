@@ -262,7 +262,10 @@ static void read_port(void) {
 
 static void port_ready(struct handler *h, uint32_t events) {
   (void)h;
-  if (events & EPOLLOUT) blocked = false;
+  if (events & EPOLLOUT && blocked) {
+    blocked = false;
+    loop_watch(&port, EPOLLIN | EPOLLRDHUP);
+  }
   if (events & (EPOLLHUP | EPOLLERR)) {
     // Nobody reads any more: what waits must not keep the next session's HELLO from being read.
     if (!output_takes_input()) reset();
@@ -279,7 +282,7 @@ void session_serve(int fd, bool is_lasting) {
   lasting = is_lasting;
   state = FRESH;
   readable = blocked = false;
-  loop_add(&port, EPOLLIN | EPOLLOUT | EPOLLRDHUP);
+  loop_add(&port, EPOLLIN | EPOLLRDHUP);
 }
 
 static void try_accept(void) {
@@ -327,6 +330,8 @@ static void flush(void) {
     readable = true;
   }
   blocked = output_used() > 0;
+  // Only now: otherwise each write that was taken would wake the agent.
+  if (blocked) loop_watch(&port, EPOLLIN | EPOLLRDHUP | EPOLLOUT);
 }
 
 bool session_poll(void) {
@@ -336,6 +341,7 @@ bool session_poll(void) {
     tail += (size_t)n;
     parse();
     flush();
+    readable = true; // more may have come: look before waiting for an event
   } else if (n == 0) host_away();
   return n >= 0;
 }

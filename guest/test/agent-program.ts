@@ -39,7 +39,8 @@ export interface Agent {
 let started = 0;
 
 export async function start(built: Built): Promise<Agent> {
-  const socket = join(built.folder, `agent-${(started += 1)}.sock`);
+  started += 1;
+  const socket = join(built.folder, `agent-${started}.sock`);
   const child: ChildProcess = spawn(built.program, ['--listen', socket], { stdio: ['ignore', 'ignore', 'pipe'] });
   let complaints = '';
   child.stderr?.on('data', (chunk: Buffer) => {
