@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -15,13 +15,20 @@ export interface Built {
   remove(): Promise<void>;
 }
 
-/** Builds the agent in a folder of its own: as it ships, or with the sanitizers of the compiler. */
+const output = join(guest, 'build', 'test');
+
+/**
+ * Builds the agent as it ships, or with the sanitizers of the compiler. Only what has changed is compiled; test files
+ * that run at the same time wait for each other. Everything a test makes goes to `folder`.
+ */
 export async function build(sanitized = false): Promise<Built> {
+  await mkdir(output, { recursive: true });
+  const make = ['make', '-j2', '-C', guest, `OUT=${output}`, sanitized ? 'sanitized' : 'all'];
+  await promisify(execFile)('flock', [join(output, 'lock'), ...make]);
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-agent-'));
-  await promisify(execFile)('make', ['-C', guest, `OUT=${folder}`, sanitized ? 'sanitized' : 'all']);
   return {
     folder,
-    program: join(folder, sanitized ? 'holdfast-agent-sanitized' : 'holdfast-agent'),
+    program: join(output, sanitized ? 'holdfast-agent-sanitized' : 'holdfast-agent'),
     remove: () => rm(folder, { recursive: true, force: true }),
   };
 }

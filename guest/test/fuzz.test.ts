@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
-import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -121,7 +121,10 @@ test('no sequence of damaged frames crashes or hangs the agent', async (t) => {
   await chmod(built.folder, 0o777);
   await chmod(folder, 0o777);
   const socket = join(built.folder, 'fuzz.sock');
-  const child = spawn(built.program, ['--listen', socket], {
+  // Another user need not be able to reach the folder of the build.
+  const program = join(built.folder, 'agent');
+  await copyFile(built.program, program);
+  const child = spawn(program, ['--listen', socket], {
     ...nobody,
     cwd: folder,
     stdio: ['ignore', 'ignore', 'pipe'],
