@@ -52,7 +52,7 @@ export class Authenticator {
 
   /** Errors: `auth.missing` without a key, `auth.invalid` for one that is malformed, unknown, wrong or revoked. */
   async authenticate(key: string | null): Promise<Principal> {
-    if (key === null || key === '') throw new HoldfastError('auth.missing');
+    if (key === null) throw new HoldfastError('auth.missing');
     const parsed = parseKey(key);
     if (parsed === null) throw new HoldfastError('auth.invalid');
     const known = await this.#find(parsed.id);
