@@ -41,6 +41,9 @@ const explain = (error: unknown): string =>
       ? error.message
       : String(error);
 
+/** What fails because the sandboxes are being deleted is not worth a message. */
+let leaving = false;
+
 const main = async (): Promise<number> => {
   const url = env.HOLDFAST_URL ?? 'http://localhost:7070';
   const apiKey = env.HOLDFAST_API_KEY;
@@ -51,9 +54,14 @@ const main = async (): Promise<number> => {
     if (flags.keep) return;
     await Promise.allSettled(sandboxes.splice(0).map((sandbox) => sandbox.through(client).delete()));
   };
-  process.once('SIGINT', () => {
-    void clean().finally(() => process.exit(130));
-  });
+  const leave = (exitCode: number) => () => {
+    leaving = true;
+    void clean().finally(() => process.exit(exitCode));
+  };
+  process.once('SIGINT', leave(130));
+  process.once('SIGTERM', leave(143));
+  // Whoever reads the output may stop before the end; the sandboxes must not stay behind for that.
+  stdout.once('error', leave(1));
   try {
     const figures = await runDemo({
       client,
@@ -72,7 +80,7 @@ const main = async (): Promise<number> => {
 if (flags.help) stdout.write(help);
 else {
   process.exitCode = await main().catch((error: unknown) => {
-    process.stderr.write(`\n${explain(error)}\n`);
+    if (!leaving) process.stderr.write(`\n${explain(error)}\n`);
     return 1;
   });
 }
