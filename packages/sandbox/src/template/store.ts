@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { chmod, mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { chmod, link, mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HoldfastError } from '@holdfast/core';
 import type { AcceleratorReport } from '../host/accelerator.ts';
@@ -228,15 +228,25 @@ export class TemplateStore {
     this.#report(recipe.name, 'find out whether KVM can run a guest', 0.08);
     const accelerator = await this.#accelerator(folder);
     if (parts === 'all' && !(await exists(join(folder, 'root.erofs')))) {
-      const partial = join(folder, 'root.erofs.partial');
-      await buildRootfs(recipe, partial, this.#options.nodePath, (fraction) =>
-        this.#report(recipe.name, 'build the root file system', 0.1 + 0.6 * fraction),
-      );
-      await chmod(partial, 0o444);
-      await rename(partial, join(folder, 'root.erofs'));
+      await link(await this.#rootfs(recipe), join(folder, 'root.erofs'));
     }
     if (parts === 'kernel') this.#progress.delete(recipe.name);
     return { recipe, key, folder, native, accelerator };
+  }
+
+  /** The root file system of a recipe, which several templates share: it does not change with the guest agent. */
+  async #rootfs(recipe: TemplateRecipe): Promise<string> {
+    const folder = join(this.#options.folder, 'roots');
+    const path = join(folder, `${recipeKey(recipe, [process.version, process.arch])}.erofs`);
+    if (await exists(path)) return path;
+    await mkdir(folder, { recursive: true, mode: 0o755 });
+    const partial = `${path}.${process.pid}.partial`;
+    await buildRootfs(recipe, partial, this.#options.nodePath, (fraction) =>
+      this.#report(recipe.name, 'build the root file system', 0.1 + 0.6 * fraction),
+    );
+    await chmod(partial, 0o444);
+    await rename(partial, path);
+    return path;
   }
 
   #accelerator(folder: string): Promise<AcceleratorReport> {
@@ -255,6 +265,11 @@ export class TemplateStore {
       if (/-[0-9a-f]{16}$/.test(entry) && !keep.has(entry)) {
         await rm(join(this.#options.folder, entry), { recursive: true, force: true });
       }
+    }
+    const roots = join(this.#options.folder, 'roots');
+    for (const entry of await readdir(roots).catch(() => [])) {
+      const { nlink } = await stat(join(roots, entry));
+      if (nlink === 1) await rm(join(roots, entry));
     }
   }
 }
