@@ -129,7 +129,7 @@ static struct process *make_process(char **argv) {
 }
 
 struct process *process_start(uint32_t stream, struct command *c, const struct process_owner *owner, void *data) {
-  if (frozen) {
+  if (processes_frozen()) {
     send_error(stream, "busy", 0, "the processes are frozen");
     return NULL;
   }

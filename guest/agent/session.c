@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -173,6 +174,22 @@ static const char *take_frame(const struct frame *f, uint8_t *payload) {
   return stream_frame(f, payload);
 }
 
+// Hands a frame over. fields_parse terminates the last text behind the payload, where the next frame may begin.
+static const char *deliver(const struct frame *f, uint8_t *payload) {
+#ifdef __SANITIZE_ADDRESS__
+  // In a block of its own, so that a step beyond the payload is noticed.
+  uint8_t *copy = malloc(f->length + 1);
+  memcpy(copy, payload, f->length);
+  const char *fault = take_frame(f, copy);
+  free(copy);
+#else
+  uint8_t behind = payload[f->length];
+  const char *fault = take_frame(f, payload);
+  payload[f->length] = behind;
+#endif
+  return fault;
+}
+
 static void violation(const char *fault) {
   reset();
   state = DEAD;
@@ -218,10 +235,9 @@ static void parse(void) {
     if (!fault) fault = frame_parse(&f, input + head);
     if (!fault && left < FRAME_HEADER + f.length) break;
     if (!fault) {
-      uint8_t *payload = input + head + FRAME_HEADER, behind = payload[f.length];
+      uint8_t *payload = input + head + FRAME_HEADER;
       head += FRAME_HEADER + f.length;
-      fault = take_frame(&f, payload);
-      payload[f.length] = behind;
+      fault = deliver(&f, payload);
     }
     if (fault) violation(fault);
   }

@@ -91,12 +91,12 @@ function mutate(bytes: Buffer, random: (below: number) => number): Buffer {
 }
 
 /** Sends it all, then begins a session as a host that takes over does. Throws when that is not answered. */
-async function session(path: string, bytes: Buffer, nonce: Buffer): Promise<void> {
+async function session(path: string, bytes: Uint8Array, nonce: Uint8Array): Promise<void> {
   const socket = connect(path);
   const answer = frame(type.hello, 0, 0, fields([2, 1], [3, nonce])).subarray(12);
   await new Promise<void>((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error('HELLO is not answered')), 20_000);
-    let seen = Buffer.alloc(0);
+    let seen: Buffer = Buffer.alloc(0);
     socket.on('data', (chunk: Buffer) => {
       seen = Buffer.concat([seen.subarray(-1024), chunk]);
       if (!seen.includes(answer)) return;

@@ -53,7 +53,8 @@ export function fields(...list: readonly Field[]): Buffer {
 }
 
 export const open = (stream: number, ...list: readonly Field[]): Buffer => frame(type.open, 0, stream, fields(...list));
-export const hello = (nonce = Buffer.alloc(16, 7)): Buffer => frame(type.hello, 0, 0, fields([2, 1], [3, nonce]));
+export const hello = (nonce: Uint8Array = Buffer.alloc(16, 7)): Buffer =>
+  frame(type.hello, 0, 0, fields([2, 1], [3, nonce]));
 
 export function credit(channel: number, stream: number, bytes: number): Buffer {
   const payload = Buffer.alloc(4);
@@ -92,7 +93,7 @@ const patienceMs = 20_000;
 
 export class Wire {
   readonly #socket: Socket;
-  #left = Buffer.alloc(0);
+  #left: Buffer = Buffer.alloc(0);
   #frames: Frame[] = [];
   #wake: (() => void) | null = null;
   #closed = false;
