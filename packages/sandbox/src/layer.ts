@@ -105,8 +105,9 @@ export async function openSandboxes(options: SandboxLayerOptions): Promise<Sandb
   await host.table.registerHost(host.id, hostname());
   const sandboxes = new Sandboxes(host);
   const found = await recover(host, sandboxes, marker);
-  if (found.adopted + found.swept > 0) log.info('recovered the sandboxes of this host', found);
-  void warmUp(options, templates, pool);
+  if (found.adopted + found.swept > 0)
+    log.info('recovered the sandboxes of this host', { adopted: found.adopted, swept: found.swept });
+  leftovers.add(warmUp(options, templates, pool, found.frozenKeys));
   const cancel = repeat(clock, () => pool.relax());
   return {
     service: sandboxes,
@@ -142,7 +143,12 @@ class Leftovers {
 }
 
 /** Builds what is missing for the tiers that are wanted from the start, and readies machines for them. */
-async function warmUp(options: SandboxLayerOptions, templates: TemplateStore, pool: MachinePool): Promise<void> {
+async function warmUp(
+  options: SandboxLayerOptions,
+  templates: TemplateStore,
+  pool: MachinePool,
+  inUse: ReadonlySet<string>,
+): Promise<void> {
   for (const memoryMib of options.settings.warmTiersMib) {
     try {
       pool.warm(await templates.frozen('base', memoryMib));
@@ -150,6 +156,8 @@ async function warmUp(options: SandboxLayerOptions, templates: TemplateStore, po
       options.log.error('the base template could not be made ready', { memoryMib, error: String(error) });
     }
   }
+  // In a shared folder there may be templates of other servers.
+  if (options.settings.templatesFolder === undefined) await templates.prune(inUse);
 }
 
 function repeat(clock: Clock, work: () => void): () => void {

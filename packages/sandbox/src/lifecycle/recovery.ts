@@ -17,16 +17,19 @@ const blockDevices = z.array(
   }),
 );
 
+/** What was found: machines taken over, files removed, and the templates that sandboxes are made of. */
+export interface Recovered {
+  readonly adopted: number;
+  readonly swept: number;
+  readonly frozenKeys: ReadonlySet<string>;
+}
+
 /**
  * Brings everything into a consistent state after the server before ended in whatever way: machines that run are
  * adopted, sandboxes whose machine is gone are in standby or boot from their disk, deletions are finished, and what belongs
  * to no sandbox (processes, folders, files) is removed.
  */
-export async function recover(
-  host: Host,
-  sandboxes: Sandboxes,
-  marker: string,
-): Promise<{ adopted: number; swept: number }> {
+export async function recover(host: Host, sandboxes: Sandboxes, marker: string): Promise<Recovered> {
   const rows = await host.table.onHost(host.id);
   for (const row of rows) host.files.hold(referencesOf(row));
   const adopted = new Map<string, { running: Running; row: SandboxRow }>();
@@ -42,7 +45,8 @@ export async function recover(
     if (living !== undefined) sandboxes.add(row).moveIn(living.running, row);
     else await settle(host, sandboxes, row);
   }
-  return { adopted: adopted.size, swept: await host.files.sweep() };
+  const frozenKeys = new Set(rows.map((row) => row.frozen_key));
+  return { adopted: adopted.size, swept: await host.files.sweep(), frozenKeys };
 }
 
 async function adopt(host: Host, row: SandboxRow, machineId: string): Promise<Running | null> {
