@@ -1,4 +1,5 @@
 #include "process.h"
+#include "ends.h"
 #include "hold.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -15,52 +16,6 @@ enum { DRAIN_MS = 200, PROCESSES_MAX = 1024, INPUT_START = 4096 };
 static struct process *processes;
 static uint32_t process_count;
 static bool frozen;
-static int null_fd = -1;
-
-struct ends {
-  int in, out, err;          // the child's
-  int our_in, our_out, our_err; // the agent's, -1 when there is none
-};
-
-static void close_ends(struct ends *e, bool ours) {
-  if (e->in >= 0 && e->in != null_fd) close(e->in);
-  if (e->out >= 0 && e->out != e->in) close(e->out);
-  if (e->err >= 0 && e->err != e->out) close(e->err);
-  if (!ours) return;
-  if (e->our_in >= 0 && e->our_in != e->our_out) close(e->our_in);
-  if (e->our_out >= 0) close(e->our_out);
-  if (e->our_err >= 0) close(e->our_err);
-}
-
-// Only the agent's end does not block.
-static bool open_pipe(int *reader, int *writer, int *ours) {
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC) < 0) return false;
-  *reader = ends[0];
-  *writer = ends[1];
-  return fcntl(*ours, F_SETFL, O_NONBLOCK) == 0;
-}
-
-static bool open_terminal(struct ends *e, const struct command *c) {
-  int master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK), unlocked = 0;
-  if (master < 0) return false;
-  e->our_in = e->our_out = master;
-  struct winsize size = {.ws_row = c->rows, .ws_col = c->columns};
-  if (ioctl(master, TIOCSPTLCK, &unlocked) < 0 || ioctl(master, TIOCSWINSZ, &size) < 0) return false;
-  int slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
-  if (slave < 0) return false;
-  e->in = e->out = e->err = slave;
-  return !c->switch_user || fchown(slave, c->account.uid, (gid_t)-1) == 0;
-}
-
-static bool open_ends(struct ends *e, const struct command *c) {
-  *e = (struct ends){-1, -1, -1, -1, -1, -1};
-  if (c->pty) return open_terminal(e, c);
-  if (null_fd < 0) null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-  e->in = null_fd;
-  if (c->has_stdin && !open_pipe(&e->in, &e->our_in, &e->our_in)) return false;
-  return open_pipe(&e->our_out, &e->out, &e->our_out) && open_pipe(&e->our_err, &e->err, &e->our_err);
-}
 
 static void start_failed(uint32_t stream, const struct command *c, const struct child *child) {
   const char *name = c->argv[0];
@@ -139,9 +94,9 @@ struct process *process_start(uint32_t stream, struct command *c, const struct p
     send_error(stream, "too_many_processes", 0, "at most %d processes run at once", PROCESSES_MAX);
     return NULL;
   }
-  if (!open_ends(&ends, c)) {
+  if (!ends_open(&ends, c)) {
     send_errno(stream, errno, "cannot open the process's %s", c->pty ? "terminal" : "pipes");
-    close_ends(&ends, true);
+    ends_close(&ends, true);
     free(p);
     return NULL;
   }
@@ -154,12 +109,12 @@ struct process *process_start(uint32_t stream, struct command *c, const struct p
     if (p->pid >= 0) start_failed(stream, c, &child);
     else if (errno == EAGAIN) send_error(stream, "too_many_processes", errno, "the limit of processes is reached");
     else send_errno(stream, errno, "cannot start a process");
-    close_ends(&ends, true);
+    ends_close(&ends, true);
     cgroup_release(&p->cgroup);
     free(p);
     return NULL;
   }
-  close_ends(&ends, false);
+  ends_close(&ends, false);
   p->owner = owner;
   p->data = data;
   p->tty = c->pty;
