@@ -27,4 +27,17 @@ export const requirements = {
   'R-startup-explains': 'A server that cannot start says why in one error with a code, and leaves nothing running.',
   'R-one-server-per-home': 'A data folder has one server at a time, and a lock that cannot go stale.',
   'R-backpressure': 'A client that does not read holds the source back instead of filling memory.',
+  'R-exec-ends':
+    'What a command started ends with its time-out, its stream or its connection, wherever in the tree it is.',
+  'R-guest-bounded': 'Whatever a guest does or prints, its agent, its neighbours and the server stay well.',
+  'R-idle-standby':
+    'A sandbox stands by when nothing has held it awake for its idle time-out, never before, and the API says why it is awake.',
+  'R-resume-intact':
+    'Memory, processes and files are after a standby, or a restart of the server, what they were before.',
+  'R-restore-contract':
+    'A guest that comes back has the right clock, fresh random numbers and, when it is a fork, an identity of its own.',
+  'R-fork-isolated': 'A fork has all that its source had, and neither ever sees what the other writes later.',
+  'R-standby-checksums':
+    'A damaged standby is found by its checksums before it runs, reported, and the sandbox boots from its disk.',
+  'R-quota': 'A workspace has no more sandboxes than its quota, also when many are asked for at once.',
 } as const satisfies Record<`R-${string}`, string>;

@@ -1,5 +1,5 @@
 import type { FileHandle } from 'node:fs/promises';
-import { chown, link, mkdir, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, chown, link, mkdir, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 
@@ -59,7 +59,11 @@ export class MachineFolder {
 
   /** Makes a file of the sandbox visible to the machine; a writable one is handed over to its user. */
   async lend(file: string, name: string, writable: boolean): Promise<void> {
-    if (writable && this.#owner !== null) await chown(file, this.#owner, this.#owner);
+    if (writable) {
+      if (this.#owner !== null) await chown(file, this.#owner, this.#owner);
+      // It was made read only for a fork that then failed, or whose forks are all gone.
+      await chmod(file, 0o644);
+    }
     await link(file, join(this.path, name));
   }
 

@@ -284,12 +284,14 @@ export class SandboxActor {
     if (this.#running !== running || this.#transition === 'standing_by') return;
     this.#running = null;
     running.guest.close();
-    const row = this.#row;
+    const { id } = this.#row;
     this.stop();
     void this.#lock
       .run(async () => {
         await running.machine.destroy();
         if (this.#gone || this.#running !== null) return;
+        // What held the lock before, such as a fork, may have changed the row.
+        const row = this.#row;
         const patch = {
           state: 'stopped',
           machine_id: null,
@@ -299,7 +301,7 @@ export class SandboxActor {
         this.#row = { ...row, ...patch };
       })
       .catch((error: unknown) =>
-        this.#host.log.error('the loss of a machine could not be recorded', { sandbox: row.id, error: String(error) }),
+        this.#host.log.error('the loss of a machine could not be recorded', { sandbox: id, error: String(error) }),
       );
   }
 

@@ -56,12 +56,27 @@ export async function forkRunning(
     const parent = { ...source, disk_chain: [top, ...source.disk_chain] };
     await recordFork(host, source, parent, children);
     host.reach('fork.recorded');
-    running.diskTop = await machine.growDisk({ file: host.files.disk(top), format: 'qcow2' }, running.diskTop);
+    await growDisk(host, source, running, top);
     host.reach('fork.layered');
     return { source: parent, children };
   } finally {
-    await machine.run();
-    await guest.thaw();
+    if (!machine.hasExited) {
+      await machine.run();
+      await guest.thaw();
+    }
+  }
+}
+
+/**
+ * Puts the new layer on top of a paused guest's disk. The forks are recorded by now and read what was the top: a guest that cannot be
+ * moved off it must never write again, so its machine ends.
+ */
+async function growDisk(host: Host, source: SandboxRow, running: Running, top: string): Promise<void> {
+  try {
+    running.diskTop = await running.machine.growDisk({ file: host.files.disk(top), format: 'qcow2' }, running.diskTop);
+  } catch (error) {
+    host.log.error('a forked sandbox could not get a new disk layer', { sandbox: source.id, error: String(error) });
+    await running.machine.destroy();
   }
 }
 
@@ -114,7 +129,9 @@ async function recordFork(
   parent: SandboxRow,
   children: readonly SandboxRow[],
 ): Promise<void> {
-  for (const path of source.disk_chain.slice(0, 1)) await host.files.share(host.files.disk(path));
+  // No machine may write what others read, also not through a user that it once had in common with the writer.
+  for (const id of source.disk_chain.slice(0, 1)) await host.files.share(host.files.disk(id));
+  for (const id of children[0]?.ram_chain ?? []) await host.files.share(host.files.ram(id));
   for (const child of children) host.files.hold(referencesOf(child));
   host.files.hold({ diskChain: parent.disk_chain.slice(0, 1), ramChain: [], snapshotId: null });
   try {

@@ -49,8 +49,9 @@ export async function startFromState(
   try {
     const machine = await host.pool.take(template);
     start.reach.taken?.();
+    let recorded: Promise<void> | null = null;
     try {
-      const recorded = start.record(machine);
+      recorded = start.record(machine);
       recorded.catch(() => undefined);
       await Promise.all([
         machine.attachDisk(diskLayers(host, row, template)),
@@ -64,7 +65,8 @@ export async function startFromState(
       await machine.run();
       return { machine, guest, template, diskTop: 'disk-top', since: host.clock.monotonic() };
     } catch (error) {
-      await machine.destroy();
+      // What the caller records next must come after this record, which may still be under way.
+      await Promise.allSettled([recorded, machine.destroy()]);
       throw error;
     }
   } finally {
