@@ -1,6 +1,4 @@
 import { join } from 'node:path';
-import { execPath } from 'node:process';
-import { fileURLToPath } from 'node:url';
 import type { Clock, Log } from '@holdfast/core';
 import { type Database, openDatabase } from '@holdfast/db';
 import { type Gateway, openGateway } from '@holdfast/gateway';
@@ -9,6 +7,7 @@ import { type Observability, openObservability } from '@holdfast/observability';
 import { openSandboxes, type SandboxLayer } from '@holdfast/sandbox';
 import type { Config } from './config.ts';
 import { faultPoint } from './fault.ts';
+import { sandboxSettings } from './sandbox-settings.ts';
 
 export interface Layers {
   readonly database: Database;
@@ -19,8 +18,6 @@ export interface Layers {
   /** Closes all, the last opened first, each even when another fails to close. */
   close(): Promise<void>;
 }
-
-const repository = (path: string): string => fileURLToPath(new URL(`../../../${path}`, import.meta.url));
 
 /** Opened so far, to be closed in the opposite order. */
 class Opened {
@@ -77,11 +74,7 @@ export const openLayers = async (config: Config, clock: Clock, log: Log): Promis
       'sandbox',
       await openSandboxes({
         ...{ database, clock, folder: join(config.home, 'sandboxes') },
-        settings: {
-          sources: { guest: repository('guest'), native: repository('packages/sandbox/native') },
-          nodePath: execPath,
-          ...config.sandbox,
-        },
+        settings: sandboxSettings(config),
         log: log.child({ layer: 'sandbox' }),
         reach: faultPoint(config.killAt),
       }),

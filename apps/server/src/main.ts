@@ -3,7 +3,8 @@ import { asHoldfastError } from './http/failure.ts';
 import { standardErrorLog } from './logging.ts';
 import { type RunningServer, startServer } from './server.ts';
 
-const forceExitMs = 30_000;
+/** PostgreSQL may have much to write on a busy disk; beyond this it is left to recover by itself at the next start. */
+const forceExitMs = 60_000;
 
 /** The first signal stops in order, also while the server is still starting; a second one ends it at once. */
 const stopOnSignals = (starting: Promise<RunningServer>): void => {

@@ -152,14 +152,15 @@ export const startServer = async (config: Config, clock: Clock = systemClock): P
   const lock = await openHome(config.home);
   let opened: OpenLog | null = null;
   try {
-    opened = openLog(config);
-    const { log, close } = opened;
+    const logging = openLog(config);
+    opened = logging;
+    const { log } = logging;
     const server = await run(config, clock, log);
     let stopping: Promise<void> | null = null;
     const stop = async (): Promise<void> => {
       await server.stop();
       log.info('the server has stopped');
-      close();
+      logging.close();
       await lock.release();
     };
     return {

@@ -25,20 +25,24 @@ const text = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byte
 
 const run = async (guest: GuestClient, body: ExecRequest, signal: AbortSignal) => {
   const exec = start(guest, body);
-  return cancelOnAbort(signal, exec.cancel, async () => {
-    const [stdout, stderr, exit] = await Promise.all([
-      collectOutput(exec.stdout, body.maxOutputBytes),
-      collectOutput(exec.stderr, body.maxOutputBytes),
-      exec.result,
-      feed(exec, body.stdin),
-    ]);
-    return {
-      ...execEnd(exit),
-      stdout: text(stdout.bytes),
-      stderr: text(stderr.bytes),
-      droppedBytes: stdout.droppedBytes + stderr.droppedBytes,
-    };
-  });
+  return cancelOnAbort(
+    signal,
+    () => exec.cancel(),
+    async () => {
+      const [stdout, stderr, exit] = await Promise.all([
+        collectOutput(exec.stdout, body.maxOutputBytes),
+        collectOutput(exec.stderr, body.maxOutputBytes),
+        exec.result,
+        feed(exec, body.stdin),
+      ]);
+      return {
+        ...execEnd(exit),
+        stdout: text(stdout.bytes),
+        stderr: text(stderr.bytes),
+        droppedBytes: stdout.droppedBytes + stderr.droppedBytes,
+      };
+    },
+  );
 };
 
 const forwardOutput = async (
@@ -54,17 +58,21 @@ const forwardOutput = async (
 
 const stream = async (guest: GuestClient, body: ExecRequest, signal: AbortSignal, out: EventSink<ExecEvent>) => {
   const exec = start(guest, body);
-  await cancelOnAbort(signal, exec.cancel, async () => {
-    const { pid } = await exec.started;
-    await out.send({ type: 'started', pid });
-    const [exit] = await Promise.all([
-      exec.result,
-      forwardOutput(exec.stdout, 'stdout', out),
-      forwardOutput(exec.stderr, 'stderr', out),
-      feed(exec, body.stdin),
-    ]);
-    await out.send({ type: 'exit', result: execEnd(exit) });
-  });
+  await cancelOnAbort(
+    signal,
+    () => exec.cancel(),
+    async () => {
+      const { pid } = await exec.started;
+      await out.send({ type: 'started', pid });
+      const [exit] = await Promise.all([
+        exec.result,
+        forwardOutput(exec.stdout, 'stdout', out),
+        forwardOutput(exec.stderr, 'stderr', out),
+        feed(exec, body.stdin),
+      ]);
+      await out.send({ type: 'exit', result: execEnd(exit) });
+    },
+  );
 };
 
 export const bindExec = (sandboxes: SandboxService, clock: Clock) => ({

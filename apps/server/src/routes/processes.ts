@@ -49,10 +49,14 @@ export const bindProcesses = (sandboxes: SandboxService) => ({
         follow: query.follow,
         ...(limitBytes === undefined ? {} : { limitBytes }),
       });
-      await cancelOnAbort(signal, logs.cancel, async () => {
-        for await (const { data } of logs.output) await out.write(data);
-        await logs.done;
-      });
+      await cancelOnAbort(
+        signal,
+        () => logs.cancel(),
+        async () => {
+          for await (const { data } of logs.output) await out.write(data);
+          await logs.done;
+        },
+      );
     });
   }),
   stopProcess: bindJson(sandboxRoutes.stopProcess, ({ principal, params }) => {

@@ -82,11 +82,15 @@ export const bindStreams = (sandboxes: SandboxService, clock: Clock) => ({
       const program = { shell: command ?? loginShell };
       const env = { TERM: 'xterm-256color' };
       const exec = guest.exec({ ...program, env, pty: { rows, cols }, ...(user === undefined ? {} : { user }) });
-      await cancelOnAbort(signal, exec.cancel, async () => {
-        await exec.started;
-        const channel = await accept();
-        await runTerminal(exec, channel).finally(() => exec.cancel());
-      });
+      await cancelOnAbort(
+        signal,
+        () => exec.cancel(),
+        async () => {
+          await exec.started;
+          const channel = await accept();
+          await runTerminal(exec, channel).finally(() => exec.cancel());
+        },
+      );
     });
   }),
   forwardPort: bindSocket(sandboxRoutes.forwardPort, ({ principal, params, signal }, accept) => {
@@ -106,10 +110,14 @@ export const bindStreams = (sandboxes: SandboxService, clock: Clock) => ({
       // A watch of what is not there must fail before the stream begins.
       await guest.stat(query.path);
       const watch = guest.watch(query.path, { recursive: query.recursive });
-      await cancelOnAbort(signal, watch.cancel, async () => {
-        out.begin();
-        for await (const { event, path, to } of watch.events) await out.send({ type: event, path, to });
-      });
+      await cancelOnAbort(
+        signal,
+        () => watch.cancel(),
+        async () => {
+          out.begin();
+          for await (const { event, path, to } of watch.events) await out.send({ type: event, path, to });
+        },
+      );
     });
   }),
 });
