@@ -1,5 +1,5 @@
 import type { FileHandle } from 'node:fs/promises';
-import { chmod, chown, link, mkdir, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, chown, link, mkdir, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 
@@ -67,6 +67,12 @@ export class MachineFolder {
     await link(file, join(this.path, name));
   }
 
+  /** How many files were lent so far, by the highest number in their names. */
+  async countLent(): Promise<number> {
+    const numbers = (await readdir(this.path)).map((name) => Number(/^lent-(\d+)$/.exec(name)?.[1] ?? -1));
+    return Math.max(-1, ...numbers) + 1;
+  }
+
   /** Whether a lent name is this file. */
   async isLent(name: string, file: string): Promise<boolean> {
     const [lent, own] = await Promise.all([stat(join(this.path, name)), stat(file)]).catch(() => [null, null]);
@@ -103,7 +109,8 @@ export async function processStartTime(pid: number): Promise<string | null> {
   try {
     const text = await readFile(`/proc/${pid}/stat`, 'utf8');
     const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-    return fields[0] === 'Z' ? null : (fields[19] ?? null);
+    // A zombie with threads left still has its files open; without, only its parent has yet to take note.
+    return fields[0] === 'Z' && Number(fields[17]) <= 1 ? null : (fields[19] ?? null);
   } catch {
     return null;
   }

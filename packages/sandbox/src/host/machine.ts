@@ -46,12 +46,14 @@ export class Machine {
   readonly #shim: RamShim;
   readonly #agent: Socket;
   readonly #exited: Promise<void>;
+  readonly #record: MachineRecord;
   #lent = 0;
   #hasExited = false;
 
   private constructor(id: string, record: MachineRecord, folder: MachineFolder, wires: Wires, exited: Promise<void>) {
     this.id = id;
     this.pid = record.pid;
+    this.#record = record;
     this.frozenKey = record.frozenKey;
     this.folder = folder;
     this.#qmp = wires.qmp;
@@ -84,7 +86,10 @@ export class Machine {
   static async adopt(id: string, place: MachinePlace, record: MachineRecord): Promise<Machine> {
     const folder = await MachineFolder.reopen(place);
     try {
-      return new Machine(id, record, folder, await connectWires(folder), untilGone(record));
+      const lent = await folder.countLent();
+      const machine = new Machine(id, record, folder, await connectWires(folder), untilGone(record));
+      machine.#lent = lent;
+      return machine;
     } catch (error) {
       await folder.close();
       throw error;
@@ -231,8 +236,10 @@ export class Machine {
 
   /** Ends the process; when it resolves, only the machine's folders are left. */
   async end(): Promise<void> {
-    killProcess(this.pid);
+    if (!this.#hasExited) killProcess(this.pid);
     await this.#exited;
+    // The jail may have ended alone; QEMU has the disk locked until it has.
+    await untilGone(this.#record);
     this.detach();
   }
 

@@ -11,10 +11,10 @@ import { greet } from './start.ts';
 
 const adoptTimeoutMs = 10_000;
 const runState = z.object({ status: z.string() });
-const blockDevices = z.array(
-  z.object({
-    inserted: z.object({ 'node-name': z.string().optional(), image: z.object({ filename: z.string() }) }).optional(),
-  }),
+
+/** For each device of the guest the node that it writes to and, as its `parent`, the node below that. */
+const blockNodes = z.array(
+  z.object({ 'node-name': z.string().optional(), parent: z.object({ 'node-name': z.string().optional() }).optional() }),
 );
 
 /** What was found: machines taken over, files removed, and the templates that sandboxes are made of. */
@@ -78,14 +78,12 @@ async function adopt(host: Host, row: SandboxRow, machineId: string): Promise<Ru
 
 /** The block node that the guest writes to, or null unless it is the disk that the record names (a fork may have been cut short). */
 async function topOfDisk(machine: Machine, host: Host, row: SandboxRow): Promise<string | null> {
-  const devices = blockDevices.parse(await machine.qmp.execute('query-block'));
-  const named = devices.flatMap((device) => (device.inserted === undefined ? [] : [device.inserted]));
-  const writable = named.find((inserted) => inserted['node-name'] === 'disk');
-  const lent = writable === undefined ? undefined : /lent-(\d+)/.exec(writable.image.filename);
+  const nodes = blockNodes.parse(await machine.qmp.execute('query-blockstats'));
+  const name = nodes.find((node) => node['node-name'] === 'disk')?.parent?.['node-name'];
+  const number = name === undefined ? undefined : /^disk-top(?:-(\d+))?$/.exec(name);
   const [top] = row.disk_chain;
-  if (lent === undefined || lent === null || top === undefined) return null;
-  if (!(await machine.folder.isLent(`lent-${lent[1]}`, host.files.disk(top)))) return null;
-  return lent[1] === '0' ? 'disk-top' : `disk-top-${lent[1]}`;
+  if (name === undefined || number === undefined || number === null || top === undefined) return null;
+  return (await machine.folder.isLent(`lent-${number[1] ?? 0}`, host.files.disk(top))) ? name : null;
 }
 
 const isAlive = async (record: MachineRecord): Promise<boolean> =>

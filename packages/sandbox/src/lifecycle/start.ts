@@ -84,7 +84,7 @@ export async function coldBoot(
   const [top] = row.disk_chain;
   // A killed QEMU leaks clusters at worst; they are given back before anything is written.
   if (top !== undefined)
-    await runCommand('qemu-img', ['check', '-q', '-U', '-r', 'leaks', host.files.disk(top)], { timeoutMs: 60_000 });
+    await runCommand('qemu-img', ['check', '-q', '-r', 'leaks', host.files.disk(top)], { timeoutMs: 60_000 });
   const machine = await host.pool.boot(template);
   try {
     await machine.attachDisk(diskLayers(host, row, template));
