@@ -140,7 +140,9 @@ export class Machine {
     const [layer, ...below] = layers;
     if (layer === undefined) throw new HoldfastError('internal.unexpected', 'A disk has no layers.');
     const fileName = await this.lend(layer.file, writable);
-    const file = { driver: 'file', filename: fileName, 'read-only': !writable, discard: 'unmap' };
+    // Without `auto-read-only` QEMU would open a layer for writing again that was taken from its user since.
+    const access = { 'read-only': !writable, 'auto-read-only': true };
+    const file = { driver: 'file', filename: fileName, ...access, discard: 'unmap' };
     const node = { driver: layer.format, file, 'read-only': !writable, discard: 'unmap' };
     const named = name === null ? node : { ...node, 'node-name': name };
     return below.length === 0 ? named : { ...named, backing: await this.#diskNode(below, null, false) };
