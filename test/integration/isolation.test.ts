@@ -16,6 +16,7 @@ const unnamed = [
   'listKeys',
   'createSandbox',
   'listSandboxes',
+  'listTemplates',
   'chatCompletions',
   'listModels',
   'listTraces',
@@ -104,7 +105,7 @@ for (const name of names.filter((each) => !isUnnamed(each)))
   });
 
 test('[R-isolation] lists and answers about oneself show nothing of another workspace', async () => {
-  for (const name of ['whoami', 'listKeys', 'listSandboxes', 'listTraces', 'listModels'] as const) {
+  for (const name of ['whoami', 'listKeys', 'listSandboxes', 'listTemplates', 'listTraces', 'listModels'] as const) {
     const { status, text } = await call(server.url, foreignKey, name);
     assert.equal(status, 200, name);
     for (const [what, id] of Object.entries(mine)) assert.ok(!text.includes(id), `${name} shows ${what}`);

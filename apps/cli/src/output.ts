@@ -47,6 +47,13 @@ export const formatTable = (head: readonly string[], rows: readonly (readonly Ce
 
 const frames = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
 const frameMs = 100;
+const barCells = 30;
+
+/** What goes on, and how much of it is done from 0 to 1. */
+export interface Progress {
+  readonly step: string;
+  readonly fraction: number;
+}
 
 /** Where a command's result goes: a person's text or one JSON document on stdout, everything else on stderr. */
 export class Output {
@@ -103,6 +110,25 @@ export class Output {
     } finally {
       clearInterval(timer);
       this.stderr.write('\r\u001b[K');
+    }
+  }
+
+  /** Shows a bar for `title` on a terminal, a line for each new step elsewhere, nothing with --json. */
+  async *progress(title: string, reports: AsyncIterable<Progress>): AsyncGenerator<Progress> {
+    let last = '';
+    const drawn = this.stderr.isTTY === true && !this.json;
+    try {
+      for await (const report of reports) {
+        const percent = `${Math.floor(report.fraction * 100)} %`;
+        const cells = Math.round(report.fraction * barCells);
+        const bar = `${'█'.repeat(cells)}${'░'.repeat(barCells - cells)}`;
+        if (drawn) this.stderr.write(`\r\u001b[K${title} ${bar} ${percent} ${printable(report.step)}`);
+        else if (report.step !== last) this.note(`${title}: ${printable(report.step)} (${percent})`);
+        last = report.step;
+        yield report;
+      }
+    } finally {
+      if (drawn) this.stderr.write('\r\u001b[K');
     }
   }
 }

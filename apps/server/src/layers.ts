@@ -8,6 +8,7 @@ import { openSandboxes, type SandboxLayer } from '@holdfast/sandbox';
 import type { Config } from './config.ts';
 import { faultPoint } from './fault.ts';
 import { sandboxSettings } from './sandbox-settings.ts';
+import { observeSandboxes } from './trace-scope.ts';
 
 export interface Layers {
   readonly database: Database;
@@ -77,6 +78,7 @@ export const openLayers = async (config: Config, clock: Clock, log: Log): Promis
         settings: sandboxSettings(config),
         log: log.child({ layer: 'sandbox' }),
         reach: faultPoint(config.killAt),
+        observe: observeSandboxes(observability.sink),
       }),
     );
     return { database, identity, observability, gateway, sandboxes, close: () => opened.close() };

@@ -5,6 +5,7 @@ export * from './openapi.ts';
 export * from './problem.ts';
 export * from './route.ts';
 export * from './sandbox.ts';
+export * from './template.ts';
 export * from './terminal-text.ts';
 export * from './trace.ts';
 export * from './trace-tree.ts';

@@ -54,6 +54,7 @@ export const inputsFor = (own: Belongings): Record<RouteName, CallInput> => {
     uploadTree: { params, query: { path: '/tmp' }, body: 'not a tar' },
     forwardPort: { params: { ...params, port: '8080' } },
     chatCompletions: { body: JSON.stringify({ model: 'none', messages: [] }) },
+    listTemplates: {},
     listModels: {},
     listTraces: {},
     getTrace: { params: { id: own.traceId } },

@@ -1,5 +1,5 @@
 import type { Route } from '@holdfast/contract';
-import { type Clock, type HoldfastError, newSpanId, type SpanSink } from '@holdfast/core';
+import type { Clock, HoldfastError, SpanSink } from '@holdfast/core';
 import type { Exchange } from './exchange.ts';
 
 /** Only what a client put into a trace is traced: a span for each poll of a status would drown the rest. */
@@ -10,14 +10,14 @@ const isTraced = (route: Route, exchange: Exchange): boolean =>
 export const recordSpan = (
   spans: SpanSink,
   clock: Clock,
-  o: { name: string; route: Route; exchange: Exchange; startMs: number; error: HoldfastError | null },
+  o: { spanId: string; name: string; route: Route; exchange: Exchange; startMs: number; error: HoldfastError | null },
 ): void => {
   const { exchange, error } = o;
   if (exchange.trace === null || !isTraced(o.route, exchange)) return;
   const sandbox = exchange.params.id;
   spans.emit({
     traceId: exchange.trace.traceId,
-    spanId: newSpanId(),
+    spanId: o.spanId,
     parentSpanId: exchange.trace.spanId,
     workspaceId: exchange.principal.workspaceId,
     kind: 'sandbox',

@@ -3,6 +3,7 @@ import { HoldfastError } from '@holdfast/core';
 import { openAiErrorResponse } from '@holdfast/gateway';
 import type { HttpBindings } from '@hono/node-server';
 import { type Context, Hono } from 'hono';
+import { traced } from '../trace-scope.ts';
 import { abortOnClose } from './active-requests.ts';
 import type { Bound } from './bind.ts';
 import { type HttpContext, requestIdOf, traceOf } from './context.ts';
@@ -61,6 +62,7 @@ const serve = async (http: HttpContext, c: Context<Environment>, name: string, b
   abortOnClose(outgoing, controller);
   let exchange: HttpExchange | null = null;
   let error: HoldfastError | null = null;
+  let spanId = '';
   outgoing.once('close', () => {
     end();
     const status = outgoing.writableFinished ? outgoing.statusCode : 499;
@@ -70,13 +72,17 @@ const serve = async (http: HttpContext, c: Context<Environment>, name: string, b
   });
   try {
     exchange = await exchangeOf(http, c, route, requestId, controller.signal);
-    return await bound.run(exchange);
+    const admitted = exchange;
+    return await traced(admitted.trace, (id) => {
+      spanId = id;
+      return bound.run(admitted);
+    });
   } catch (thrown) {
     error = asHoldfastError(thrown);
     report(http, error, { requestId, route: name });
     return render(route.path, error, requestId);
   } finally {
-    if (exchange !== null) recordSpan(http.spans, http.clock, { name, route, exchange, startMs, error });
+    if (exchange !== null) recordSpan(http.spans, http.clock, { spanId, name, route, exchange, startMs, error });
   }
 };
 

@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream';
 import { problemMediaType } from '@holdfast/contract';
 import { HoldfastError, maxMessageBytes, maxStreamsPerKey } from '@holdfast/core';
 import { WebSocketServer } from 'ws';
+import { traced } from '../trace-scope.ts';
 import type { Bound } from './bind.ts';
 import { type HttpContext, requestIdOf, traceOf } from './context.ts';
 import type { Exchange } from './exchange.ts';
@@ -78,8 +79,13 @@ export class Upgrades {
         opened = await this.#accept(incoming, socket, head);
         return opened;
       };
-      const error = await this.#run(entry, exchange, accept, () => opened);
-      recordSpan(this.#http.spans, clock, { name: entry.name, route: entry.bound.route, exchange, startMs, error });
+      await traced(exchange.trace, async (spanId) => {
+        const error = await this.#run(entry, exchange, accept, () => opened);
+        recordSpan(this.#http.spans, clock, {
+          ...{ spanId, exchange, startMs, error },
+          ...{ name: entry.name, route: entry.bound.route },
+        });
+      });
     } catch (thrown) {
       const error = asHoldfastError(thrown);
       status = error.kind.status;

@@ -9,6 +9,7 @@ import { bindModels } from './model.ts';
 import { bindProcesses } from './processes.ts';
 import { bindSandbox } from './sandbox.ts';
 import { bindStreams } from './streams.ts';
+import { bindTemplates } from './template.ts';
 import { bindTraces } from './trace.ts';
 
 /** Every route of the contract with its handler; the compiler sees to it that none is missing. */
@@ -21,6 +22,7 @@ export const bindAll = (layers: Layers, clock: Clock): Record<RouteName, Bound> 
     ...bindProcesses(sandboxes),
     ...bindFiles(sandboxes),
     ...bindStreams(sandboxes, clock),
+    ...bindTemplates(layers.sandboxes),
     ...bindModels(layers.gateway),
     ...bindTraces(layers.observability),
   };

@@ -4,6 +4,7 @@ import type { SandboxRecord } from '@holdfast/sdk';
 import type { Run } from '../../command.ts';
 import { type Context, connect } from '../../context.ts';
 import { formatAge, formatBytes, formatTable } from '../../output.ts';
+import { templateReady } from '../../template-progress.ts';
 
 /** The longest list that `ls` reads. */
 const maxListed = 100_000;
@@ -66,6 +67,7 @@ interface CreateOptions {
 export const createSandbox: Run<CreateOptions> = async (context, [name], options) => {
   const memoryMib = tierOf(options.memory);
   const client = await connect(context);
+  await templateReady(client, options.template, context.output);
   const created = await context.output.during('Creating a sandbox', () =>
     client.createSandbox({
       body: {
