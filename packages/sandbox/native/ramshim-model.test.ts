@@ -62,7 +62,7 @@ async function live(seed: number): Promise<void> {
   const random = randomNumbers(seed);
   const folder = join(built.folder, `life-${seed}`);
   await mkdir(folder);
-  const model: Model = new Array(pages).fill(undefined);
+  const model: Model = Array.from({ length: pages });
   const layers: string[] = [];
   const index = join(folder, 'index');
   for (let generation = 0; generation < generations; generation++) {

@@ -7,20 +7,22 @@ import type { Host, SandboxRow } from './lifecycle/host.ts';
 import type { Activeness, CreateSandbox, SandboxService, Scope } from './service.ts';
 import { type Quota, toSandbox } from './store/sandbox-table.ts';
 
-/** How long a quota that was read counts, in milliseconds. */
-const quotaMemoryMs = 5_000;
-
 /** All sandboxes of this host. */
 export class Sandboxes implements SandboxService {
   readonly #host: Host;
   readonly #actors = new Map<string, SandboxActor>();
   readonly #neighbours: Neighbours;
-  readonly #quotas = new Map<string, { readonly quota: Quota; readonly until: number }>();
+  readonly #admission: Admission;
   #closing = false;
 
   constructor(host: Host) {
     this.#host = host;
-    this.#neighbours = { admit: (row) => this.#admit(row), removed: (id) => void this.#actors.delete(id) };
+    this.#admission = new Admission({
+      clock: host.clock,
+      readQuota: (workspaceId) => host.table.quota({ workspaceId }),
+      residents: () => this.#actors.values(),
+    });
+    this.#neighbours = { admit: (row) => this.#admission.admit(row), removed: (id) => void this.#actors.delete(id) };
   }
 
   /** Adds a sandbox that is in the database. */
@@ -183,39 +185,6 @@ export class Sandboxes implements SandboxService {
     return found;
   }
 
-  /** Running sandboxes that only wait for their idle time-out make room for one that is wanted now. */
-  async #admit(row: SandboxRow): Promise<void> {
-    const quota = await this.#quota(row.workspace_id);
-    const running = [...this.#actors.values()].filter(
-      (actor) => actor.isRunning && actor.row.workspace_id === row.workspace_id,
-    );
-    const memoryMib = running.reduce((sum, actor) => sum + actor.row.memory_mib, row.memory_mib);
-    const excess = Math.max(running.length + 1 - quota.maxRunning, memoryMib > quota.maxRunningMemoryMib ? 1 : 0);
-    if (excess === 0) return;
-    const idle = running
-      .filter((actor) => !actor.activity.isBusy)
-      .sort((a, b) => a.activity.lastActive - b.activity.lastActive);
-    let freedMib = 0;
-    let freed = 0;
-    for (const actor of idle) {
-      if (running.length + 1 - freed <= quota.maxRunning && memoryMib - freedMib <= quota.maxRunningMemoryMib) break;
-      await actor.standby(false);
-      freed++;
-      freedMib += actor.row.memory_mib;
-    }
-    if (running.length + 1 - freed > quota.maxRunning) throw tooMany('running sandboxes', quota.maxRunning);
-    if (memoryMib - freedMib > quota.maxRunningMemoryMib)
-      throw tooMany('MiB of running sandboxes', quota.maxRunningMemoryMib);
-  }
-
-  async #quota(workspaceId: string): Promise<Quota> {
-    const known = this.#quotas.get(workspaceId);
-    if (known !== undefined && known.until > this.#host.clock.now()) return known.quota;
-    const quota = await this.#host.table.quota({ workspaceId });
-    this.#quotas.set(workspaceId, { quota, until: this.#host.clock.now() + quotaMemoryMs });
-    return quota;
-  }
-
   #show(actor: SandboxActor): Sandbox {
     return toSandbox(
       actor.row,
@@ -228,6 +197,3 @@ export class Sandboxes implements SandboxService {
     if (this.#closing) throw new HoldfastError('server.stopping');
   }
 }
-
-const tooMany = (what: string, most: number) =>
-  new HoldfastError('quota.exceeded', `The workspace may have ${most} ${what}.`, { most });

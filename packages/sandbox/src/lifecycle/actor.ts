@@ -1,6 +1,8 @@
 import type { AwakeReason, Sandbox } from '@holdfast/contract';
 import { HoldfastError } from '@holdfast/core';
 import type { GuestClient } from '../guest/index.ts';
+import { persist } from '../store/persistence.ts';
+import type { EventNote } from '../store/sandbox-table.ts';
 import { Activity } from './activity.ts';
 import { type ForkOptions, forkRunning, forkStandby } from './fork.ts';
 import type { Host, Running, SandboxOperation, SandboxRow } from './host.ts';
@@ -32,6 +34,8 @@ export class SandboxActor {
   #running: Running | null = null;
   #transition: Extract<Sandbox['state'], 'resuming' | 'standing_by' | 'deleting'> | null = null;
   #cancelLifetime: (() => void) | null = null;
+  /** Resolves when the machine that was lost last has let go of the disk. */
+  #ending: Promise<void> = Promise.resolve();
   #gone = false;
 
   constructor(host: Host, neighbours: Neighbours, row: SandboxRow) {
@@ -62,12 +66,16 @@ export class SandboxActor {
   moveIn(running: Running, row: SandboxRow): void {
     this.#running = running;
     this.#row = row;
+    this.#watchFor(running);
+    this.activity.touch();
+    this.#watchLifetime(running);
+  }
+
+  #watchFor(running: Running): void {
     void running.machine.exited.then(() => this.#lost(running, 'its machine ended'));
     void running.guest.closed.then((closed) =>
       this.#lost(running, `its guest agent was lost (${closed.reason}: ${closed.detail})`),
     );
-    this.activity.touch();
-    this.#watchLifetime(running);
   }
 
   /** The guest, resumed if need be. */
@@ -108,7 +116,8 @@ export class SandboxActor {
     return this.#lock.run(async () => {
       if (this.#gone) return;
       await this.#observed('delete', {}, async () => {
-        await this.#host.table.update(this.#row, { state: 'deleting', machine_id: null }, { type: 'deleted' });
+        const patch = { state: 'deleting', machine_id: null } as const;
+        await persist(() => this.#host.table.update(this.#row, patch, { type: 'deleted' }));
         this.#gone = true;
         this.#transition = 'deleting';
         this.#host.reach('delete.recorded');
@@ -120,7 +129,7 @@ export class SandboxActor {
         this.#host.reach('delete.stopped');
         await this.#host.files.release(referencesOf(this.#row));
         this.#host.reach('delete.files_removed');
-        await this.#host.table.delete(this.#row);
+        await persist(() => this.#host.table.delete(this.#row));
         this.#neighbours.removed(this.#row.id);
       });
     });
@@ -168,6 +177,7 @@ export class SandboxActor {
     if (this.#running !== null) return this.#running;
     this.#transition = 'resuming';
     try {
+      await this.#ending;
       await this.#neighbours.admit(this.#row);
       const snapshotId = this.#row.state === 'standby' ? this.#row.snapshot_id : null;
       return snapshotId === null ? await this.#boot() : await this.#resume(snapshotId);
@@ -179,7 +189,7 @@ export class SandboxActor {
   async #resume(snapshotId: string): Promise<Running> {
     const host = this.#host;
     const row = this.#row;
-    let recorded = false;
+    const progress = { recorded: false, mayHaveRun: false };
     const patch = (machineId: string) => ({
       state: 'running' as const,
       machine_id: machineId,
@@ -195,13 +205,16 @@ export class SandboxActor {
           state: snapshot.state,
           ram: { index: snapshot.index, layers: row.ram_chain.map(host.files.ram) },
           record: async (machine) => {
-            recorded = true;
+            progress.recorded = true;
             await host.table.update(row, patch(machine.id), { type: 'resumed' });
           },
           reach: {
             taken: () => host.reach('resume.machine_taken'),
             loaded: () => host.reach('resume.loaded'),
-            recorded: () => host.reach('resume.recorded'),
+            recorded: () => {
+              host.reach('resume.recorded');
+              progress.mayHaveRun = true;
+            },
           },
         });
       });
@@ -209,29 +222,40 @@ export class SandboxActor {
       this.moveIn(running, { ...row, ...patch(running.machine.id) });
       return running;
     } catch (error) {
-      await this.#resumeFailed(row, recorded, error);
+      await this.#resumeFailed(row, progress, error);
       throw error;
     }
   }
 
-  /** The guest has not run: its standby is as good as before, unless it is the standby itself that is broken. */
-  async #resumeFailed(row: SandboxRow, recorded: boolean, error: unknown): Promise<void> {
+  /** As long as the guest has not run its standby is as good as before, unless it is the standby itself that is broken. */
+  async #resumeFailed(
+    row: SandboxRow,
+    progress: { readonly recorded: boolean; readonly mayHaveRun: boolean },
+    error: unknown,
+  ): Promise<void> {
     const corrupt =
       error instanceof HoldfastError && (error.code === 'sandbox.standby_corrupt' || error.code === 'ram.corrupt');
     if (corrupt) {
       const notice =
         'Its standby was corrupt, so its processes are lost; its files are kept and it boots from its disk.';
-      const patch = { state: 'stopped', machine_id: null, notice } as const;
-      await this.#host.table.update(row, patch, { type: 'standby_corrupt', data: { reason: String(error) } });
-      this.#row = { ...row, ...patch };
+      await this.#stopped(notice, { type: 'standby_corrupt', data: { reason: String(error) } });
       throw new HoldfastError('sandbox.standby_corrupt', notice, { sandbox: row.id }, { cause: error });
     }
-    if (recorded)
-      await this.#host.table.update(
-        row,
-        { state: 'standby', machine_id: null, identity_pending: row.identity_pending },
-        { type: 'resume_failed' },
-      );
+    // A guest that ran for however short a time has changed its disk: memory from before that must never be loaded again.
+    if (progress.mayHaveRun) {
+      const why = 'its machine ended as it was resumed';
+      await this.#stopped(`It lost its processes: ${why}.`, { type: 'machine_lost', data: { why } });
+    } else if (progress.recorded) {
+      const patch = { state: 'standby', machine_id: null, identity_pending: row.identity_pending } as const;
+      await persist(() => this.#host.table.update(row, patch, { type: 'resume_failed' }));
+    }
+  }
+
+  /** Records that there is no memory to come back to, only the disk. */
+  async #stopped(notice: string, note: EventNote): Promise<void> {
+    const patch = { state: 'stopped', machine_id: null, notice: notice.slice(0, 500) } as const;
+    await persist(() => this.#host.table.update(this.#row, patch, note));
+    this.#row = { ...this.#row, ...patch };
   }
 
   async #boot(): Promise<Running> {
@@ -271,7 +295,8 @@ export class SandboxActor {
       this.stop();
     } catch (error) {
       this.#transition = null;
-      if (running.machine.hasExited) this.#lost(running, 'it failed while it went to standby');
+      // What happened to its machine or its agent meanwhile was taken for a part of the standby.
+      this.#watchFor(running);
       throw error;
     } finally {
       this.#transition = null;
@@ -286,19 +311,13 @@ export class SandboxActor {
     running.guest.close();
     const { id } = this.#row;
     this.stop();
+    this.#ending = running.machine.destroy();
     void this.#lock
       .run(async () => {
-        await running.machine.destroy();
-        if (this.#gone || this.#running !== null) return;
-        // What held the lock before, such as a fork, may have changed the row.
-        const row = this.#row;
-        const patch = {
-          state: 'stopped',
-          machine_id: null,
-          notice: `It lost its processes: ${why}.`.slice(0, 500),
-        } as const;
-        await this.#host.table.update(row, patch, { type: 'machine_lost', data: { why } });
-        this.#row = { ...row, ...patch };
+        await this.#ending;
+        // What held the lock before may have deleted the sandbox, or started it again.
+        if (this.#gone || this.#row.machine_id !== running.machine.id) return;
+        await this.#stopped(`It lost its processes: ${why}.`, { type: 'machine_lost', data: { why } });
       })
       .catch((error: unknown) =>
         this.#host.log.error('the loss of a machine could not be recorded', { sandbox: id, error: String(error) }),

@@ -1,5 +1,6 @@
 import { newId } from '@holdfast/core';
 import type { CreateSandbox, Scope } from '../service.ts';
+import { persist } from '../store/persistence.ts';
 import type { FrozenTemplate } from '../template/store.ts';
 import type { Host, Running, SandboxRow } from './host.ts';
 import { guestIdentity } from './identity.ts';
@@ -69,10 +70,9 @@ export async function createSandbox(
     host.reach('create.running');
     return { running, row: { ...row, identity_pending: false } };
   } catch (error) {
+    // The row goes first: a file without a row is swept, a row without its files would be half a sandbox.
+    await persist(() => host.table.delete(row));
     await host.files.release({ diskChain: row.disk_chain, ramChain: [], snapshotId: null });
-    await host.table.delete(row).catch((cause: unknown) => {
-      host.log.error('a sandbox that did not start could not be removed', { sandbox: row.id, error: String(cause) });
-    });
     throw error;
   }
 }

@@ -1,7 +1,8 @@
 import { HoldfastError, newId } from '@holdfast/core';
+import { isUnreachable, persist } from '../store/persistence.ts';
 import type { Host, Running, SandboxRow } from './host.ts';
 import { guestIdentity } from './identity.ts';
-import { referencesOf, saveMachine } from './standby.ts';
+import { carryOn, referencesOf, saveMachine } from './standby.ts';
 
 export interface ForkOptions {
   readonly count: number;
@@ -23,12 +24,19 @@ export interface Forked {
  */
 export async function forkStandby(host: Host, source: SandboxRow, options: ForkOptions): Promise<Forked> {
   const template = await host.templates.byKey(source.frozen_key);
-  const top = await host.files.createDisk(template);
-  const parent = { ...source, disk_chain: [top, ...source.disk_chain] };
-  const children = await makeChildren(host, source, source, options);
-  await host.files.syncFolder('disks');
-  await recordFork(host, source, parent, children);
-  return { source: parent, children };
+  const made: string[] = [];
+  try {
+    const top = await host.files.createDisk(template);
+    made.push(top);
+    const children = await makeChildren(host, source, options, made);
+    await host.files.syncFolder('disks');
+    const forked = { source: { ...source, disk_chain: [top, ...source.disk_chain] }, children };
+    await recordFork(host, source, forked);
+    return forked;
+  } catch (error) {
+    await host.files.discard(made);
+    throw error;
+  }
 }
 
 /** Forks a running sandbox: it is paused while its memory is written out, and runs on with a new disk layer on top. */
@@ -40,31 +48,33 @@ export async function forkRunning(
 ): Promise<Forked> {
   const { machine, guest, template } = running;
   await guest.freeze({ sync: true, foreground: 'keep' });
+  const made: string[] = [];
+  let forked: Forked;
+  let top: string;
   try {
     await machine.pause();
     host.reach('fork.paused');
     const saved = await saveMachine(host, source, running, 'fork');
+    made.push(saved.snapshotId, ...saved.ramChain.slice(-1));
     host.reach('fork.saved');
-    const top = await host.files.createDisk(template);
-    const snapshot = {
-      ...source,
-      ram_chain: [...saved.ramChain],
-      snapshot_id: saved.snapshotId,
-    };
-    const children = await makeChildren(host, source, snapshot, options);
+    top = await host.files.createDisk(template);
+    made.push(top);
+    const snapshot = { ...source, ram_chain: [...saved.ramChain], snapshot_id: saved.snapshotId };
+    const children = await makeChildren(host, snapshot, options, made);
     await host.files.syncFolder('disks');
-    const parent = { ...source, disk_chain: [top, ...source.disk_chain] };
-    await recordFork(host, source, parent, children);
-    host.reach('fork.recorded');
-    await growDisk(host, source, running, top);
-    host.reach('fork.layered');
-    return { source: parent, children };
-  } finally {
-    if (!machine.hasExited) {
-      await machine.run();
-      await guest.thaw();
-    }
+    forked = { source: { ...source, disk_chain: [top, ...source.disk_chain] }, children };
+    await recordFork(host, source, forked);
+  } catch (error) {
+    await host.files.discard(made);
+    await carryOn(host, source, running);
+    throw error;
   }
+  // From here on the forks exist, whatever becomes of the machine.
+  host.reach('fork.recorded');
+  await growDisk(host, source, running, top);
+  host.reach('fork.layered');
+  await carryOn(host, source, running);
+  return forked;
 }
 
 /**
@@ -80,22 +90,24 @@ async function growDisk(host: Host, source: SandboxRow, running: Running, top: s
   }
 }
 
+/** Rows for forks of what `snapshot` names. Their disks are on disk then, and noted in `made`. */
 async function makeChildren(
   host: Host,
-  source: SandboxRow,
   snapshot: SandboxRow,
   options: ForkOptions,
+  made: string[],
 ): Promise<SandboxRow[]> {
   if (Math.max(snapshot.disk_chain.length, snapshot.ram_chain.length) > mostLayers) {
     throw new HoldfastError('sandbox.too_many_layers', 'This sandbox was forked too often in a row.', {
       layers: snapshot.disk_chain.length,
     });
   }
-  const template = await host.templates.byKey(source.frozen_key);
+  const template = await host.templates.byKey(snapshot.frozen_key);
   const children: SandboxRow[] = [];
   for (let number = 1; number <= options.count; number++) {
     const id = newId('sbx');
     const disk = await host.files.createDisk(template);
+    made.push(disk);
     const now = new Date(host.clock.now());
     children.push({
       ...snapshot,
@@ -103,7 +115,7 @@ async function makeChildren(
       identity_pending: true,
       id,
       name: childName(options, number),
-      parent_id: source.id,
+      parent_id: snapshot.id,
       state: 'standby',
       machine_id: null,
       keep_alive_until: null,
@@ -123,22 +135,24 @@ function childName(options: ForkOptions, number: number): string | null {
   return options.count === 1 ? options.name : `${options.name}-${number}`;
 }
 
-async function recordFork(
-  host: Host,
-  source: SandboxRow,
-  parent: SandboxRow,
-  children: readonly SandboxRow[],
-): Promise<void> {
+async function recordFork(host: Host, source: SandboxRow, forked: Forked): Promise<void> {
+  const { source: parent, children } = forked;
+  const top = { diskChain: parent.disk_chain.slice(0, 1), ramChain: [], snapshotId: null };
   // No machine may write what others read, also not through a user that it once had in common with the writer.
   for (const id of source.disk_chain.slice(0, 1)) await host.files.share(host.files.disk(id));
   for (const id of children[0]?.ram_chain ?? []) await host.files.share(host.files.ram(id));
   for (const child of children) host.files.hold(referencesOf(child));
-  host.files.hold({ diskChain: parent.disk_chain.slice(0, 1), ramChain: [], snapshotId: null });
+  host.files.hold(top);
   try {
     await host.table.recordFork(parent, children);
   } catch (error) {
+    // Lost with the answer: while it is not known whether the forks exist, nothing of them may be removed or written.
+    if (isUnreachable(error) && (await wasRecorded(host, parent))) return;
     for (const child of children) await host.files.release(referencesOf(child));
-    await host.files.release({ diskChain: parent.disk_chain.slice(0, 1), ramChain: [], snapshotId: null });
+    await host.files.release(top);
     throw error;
   }
 }
+
+const wasRecorded = (host: Host, parent: SandboxRow): Promise<boolean> =>
+  persist(async () => (await host.table.reload(parent.id))?.disk_chain[0] === parent.disk_chain[0]);

@@ -70,7 +70,12 @@ async function adopt(host: Host, row: SandboxRow, machineId: string): Promise<Ru
     await guest.ready;
     return { machine, guest, template, diskTop, since: host.clock.monotonic() };
   } catch (error) {
-    host.log.warn('a running machine could not be adopted', { sandbox: row.id, error: String(error) });
+    const words = await machine.console().catch(() => '');
+    host.log.warn('a running machine could not be adopted', {
+      sandbox: row.id,
+      error: String(error),
+      console: words.slice(-1_000),
+    });
     await machine.destroy();
     return null;
   }

@@ -22,13 +22,18 @@ export async function saveMachine(host: Host, row: SandboxRow, running: Running,
   const inPlace = mode === 'own' && top !== undefined && host.files.isExclusive(top);
   const ramId = inPlace ? top : await host.files.createRam();
   const ramChain = inPlace ? row.ram_chain : [...row.ram_chain, ramId];
-  const [ram, state] = await Promise.all([
-    machine.saveRam(host.files.ram(ramId), ramChain.length - 1),
-    machine.saveState(),
-  ]);
-  await host.files.writeSnapshot(snapshotId, packSnapshot({ state, index: ram.index }));
-  if (!inPlace) await host.files.syncFolder('rams');
-  return { snapshotId, ramChain, dirtyPages: ram.dirtyPages };
+  try {
+    const [ram, state] = await Promise.all([
+      machine.saveRam(host.files.ram(ramId), ramChain.length - 1),
+      machine.saveState(),
+    ]);
+    await host.files.writeSnapshot(snapshotId, packSnapshot({ state, index: ram.index }));
+    if (!inPlace) await host.files.syncFolder('rams');
+    return { snapshotId, ramChain, dirtyPages: ram.dirtyPages };
+  } catch (error) {
+    await host.files.discard([ramId, snapshotId]);
+    throw error;
+  }
 }
 
 /**
@@ -90,13 +95,14 @@ async function recordStandby(host: Host, row: SandboxRow, running: Running, save
   }
 }
 
-/** Lets a guest run on whose standby failed before anything was recorded. */
-async function carryOn(host: Host, row: SandboxRow, running: Running): Promise<void> {
+/** Lets a paused guest run on: after a fork, or when a standby failed before anything was recorded. Never throws; one that can't is ended. */
+export async function carryOn(host: Host, row: SandboxRow, running: Running): Promise<void> {
+  if (running.machine.hasExited) return;
   try {
     await running.machine.run();
     await running.guest.thaw();
   } catch (error) {
-    host.log.error('a sandbox whose standby failed cannot go on', { sandbox: row.id, error: String(error) });
+    host.log.error('a paused sandbox cannot go on', { sandbox: row.id, error: String(error) });
     await running.machine.destroy();
   }
 }

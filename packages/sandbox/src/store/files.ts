@@ -106,6 +106,11 @@ export class SandboxFiles {
     }
   }
 
+  /** Removes those of these files that no sandbox names: what was made for something that then failed. */
+  async discard(ids: readonly string[]): Promise<void> {
+    for (const id of ids) if (!this.#references.has(id)) await this.#remove(id);
+  }
+
   /** Exchanges the references of a sandbox: what it no longer names may go. */
   async exchange(before: FileReferences, after: FileReferences): Promise<void> {
     this.hold(after);
