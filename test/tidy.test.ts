@@ -24,7 +24,8 @@ const wrongImport = (file: SourceFile, unit: Unit, from: string): string | null 
   if (from.startsWith('.')) {
     const target = normalize(join(dirname(file.path), from));
     const own = unit.folder === 'examples' ? dirname(file.path).split('/').slice(0, 2).join('/') : unit.folder;
-    return target.startsWith(`${own}/`) ? null : `reaches out of ${own}`;
+    const allowed = [own, ...(unit.mayReach ?? [])];
+    return allowed.some((folder) => target.startsWith(`${folder}/`)) ? null : `reaches out of ${own}`;
   }
   const [, name, ...rest] = /^@holdfast\/([^/]+)(.*)$/.exec(from) ?? [];
   if (name === undefined) return null;

@@ -4,6 +4,8 @@ export interface Unit {
   /** Folder relative to the checkout. */
   readonly folder: string;
   readonly mayImport: readonly string[];
+  /** Folders elsewhere that it may import files of. */
+  readonly mayReach?: readonly string[];
   /** What its tests may import on top of that. */
   readonly testsMayImport?: readonly string[];
 }
@@ -35,7 +37,12 @@ export const units: readonly Unit[] = [
     mayImport: ['core', 'contract', 'sdk'],
     testsMayImport: [...foundation, ...layers],
   },
-  { name: 'bench', folder: 'bench', mayImport: ['core', 'contract', 'sdk', 'sandbox', 'db', 'server'] },
+  {
+    name: 'bench',
+    folder: 'bench',
+    mayImport: ['core', 'contract', 'sdk', 'sandbox', 'db', 'server'],
+    mayReach: ['test/e2e/setup'],
+  },
   { name: 'test', folder: 'test', mayImport: [...foundation, ...layers, 'sdk', 'cli', 'server'] },
   { name: 'guest', folder: 'guest', mayImport: ['core', 'sandbox'] },
   { name: 'docs', folder: 'docs', mayImport: ['core', 'contract', 'sdk'] },

@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process';
 import { constants } from 'node:fs';
 import { open, rm, writeFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
@@ -6,9 +5,9 @@ import { join } from 'node:path';
 import { HoldfastError } from '@holdfast/core';
 import { z } from 'zod';
 import { type RamLoaded, RamShim } from '../ram/index.ts';
-import { jailCommand } from './jail.ts';
+import { asRoot, killProcess, spawnJailed, untilGone, untilThere } from './jailed-process.ts';
 import { MachineFolder, type MachinePlace, type MachineRecord, processStartTime } from './machine-folder.ts';
-import { jailPaths, type QemuOptions, qemuArguments, ramPath, socketNames } from './qemu-arguments.ts';
+import { jailPaths, type QemuOptions, socketNames } from './qemu-arguments.ts';
 import { Qmp } from './qmp.ts';
 
 export interface MachineSpec extends QemuOptions {
@@ -29,12 +28,8 @@ export interface DiskLayer {
   readonly format: 'raw' | 'qcow2';
 }
 
-const startTimeoutMs = 30_000;
 const mostStateBytes = 16_777_216;
 const mostIndexBytes = 67_108_864;
-const pollMs = 2;
-const jailStatus = z.object({ 'child-pid': z.number().int().positive() });
-const asRoot = process.getuid?.() === 0;
 
 /** One QEMU process: an empty machine that waits for a sandbox, or one that has one. Methods map to QEMU's own steps. */
 export class Machine {
@@ -294,115 +289,3 @@ function connectStream(path: string): Promise<Socket> {
 }
 
 const runState = z.object({ status: z.string() });
-
-interface JailedProcess {
-  readonly pid: Promise<number>;
-  readonly exited: Promise<void>;
-  /** Resolves when it has exited and all its words are read. */
-  readonly closed: Promise<void>;
-  failure(): HoldfastError;
-  kill(): void;
-}
-
-function spawnJailed(spec: MachineSpec, folder: MachineFolder): JailedProcess {
-  const mounts = [
-    { from: spec.templateFolder, to: jailPaths.template },
-    { from: spec.frozenFolder, to: jailPaths.frozen, writable: spec.ram === 'shared' },
-    { from: spec.nativeFolder, to: jailPaths.native },
-    { from: folder.path, to: jailPaths.machine, writable: true },
-    { from: folder.runtime, to: jailPaths.runtime, writable: true },
-    ...(spec.accelerator.accelerator === 'kvm' ? [{ from: '/dev/kvm', to: '/dev/kvm', device: true }] : []),
-  ];
-  const env: Record<string, string> = {
-    LD_PRELOAD: `${jailPaths.native}/${spec.shimFile}`,
-    HOLDFAST_RAM_PATH: ramPath,
-  };
-  env.HOLDFAST_SHIM_SOCKET = `${jailPaths.runtime}/${socketNames.shim}`;
-  if (spec.ram === 'private') env.HOLDFAST_RAM_READONLY = '1';
-  const qemu = ['env', ...Object.entries(env).map(([name, value]) => `${name}=${value}`), ...qemuArguments(spec)];
-  const options = {
-    uid: spec.uid,
-    mounts,
-    cwd: jailPaths.machine,
-    env: { PATH: '/usr/bin:/bin' },
-    hostname: 'machine',
-  };
-  const [program = 'bwrap', ...rest] = jailCommand(qemu, options, asRoot);
-  const jail = ['--as-pid-1', '--json-status-fd', '3', ...rest];
-  const limits = ['--core=0', '--nofile=4096', '--', program, ...jail];
-  const child = spawn('prlimit', limits, { stdio: ['ignore', 'ignore', 'pipe', 'pipe'], detached: true });
-  return watchChild(child);
-}
-
-function watchChild(child: ReturnType<typeof spawn>): JailedProcess {
-  const pid = Promise.withResolvers<number>();
-  const exited = Promise.withResolvers<void>();
-  const closed = Promise.withResolvers<void>();
-  let words = '';
-  let known: number | undefined;
-  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-    words = (words + text).slice(-2_000);
-  });
-  const status = child.stdio[3];
-  let line = '';
-  if (status !== null && status !== undefined && 'on' in status) {
-    status.on('data', (chunk: Buffer) => {
-      line = (line + chunk.toString('utf8')).slice(0, 4_096);
-      const end = line.indexOf('\n');
-      if (end < 0 || known !== undefined) return;
-      known = jailStatus.parse(JSON.parse(line.slice(0, end)))['child-pid'];
-      pid.resolve(known);
-    });
-  }
-  child.on('error', (error) => {
-    words += error.message;
-    exited.resolve();
-    closed.resolve();
-  });
-  child.on('exit', () => exited.resolve());
-  child.on('close', () => closed.resolve());
-  child.unref();
-  return {
-    pid: pid.promise,
-    exited: exited.promise,
-    closed: closed.promise,
-    failure: () => new HoldfastError('sandbox.machine_failed', `QEMU did not start: ${words.trim() || 'no message'}`),
-    kill: () => {
-      if (known !== undefined) killProcess(known);
-      child.kill('SIGKILL');
-    },
-  };
-}
-
-function killProcess(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch {
-    // it is gone already
-  }
-}
-
-/** QEMU makes its sockets some milliseconds after it starts. */
-async function untilThere<T>(attempt: () => Promise<T>, child: JailedProcess): Promise<T> {
-  let over = false;
-  const gone = child.closed.then(() => {
-    over = true;
-  });
-  const deadline = performance.now() + startTimeoutMs;
-  for (;;) {
-    try {
-      return await attempt();
-    } catch (error) {
-      if (over) throw child.failure();
-      if (performance.now() > deadline) throw error;
-    }
-    await Promise.race([gone, new Promise((resolve) => setTimeout(resolve, pollMs))]);
-  }
-}
-
-/** A process that is not our child can only be watched by looking. */
-async function untilGone(record: MachineRecord): Promise<void> {
-  while ((await processStartTime(record.pid)) === record.startTime) {
-    await new Promise<void>((resolve) => setTimeout(resolve, pollMs * 10).unref());
-  }
-}
