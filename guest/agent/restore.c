@@ -151,14 +151,11 @@ void op_freeze(uint32_t stream, const struct fields *f) {
   if (mode == 1) processes_each(detach);
   else if (mode == 0 && streams_foreground() > 0)
     return send_error(stream, "busy", 0, "%u streams are open", streams_foreground());
+  // Before the processors are occupied: the threads of the kernel that write the disk need them too.
+  if (number(f, TAG_SYNC, 0) && syncfs(disk()) < 0) return send_errno(stream, errno, "cannot write the disk");
   if (!processes_frozen() && !processes_freeze(true)) {
     if (errno == ETIMEDOUT) return send_error(stream, "busy", ETIMEDOUT, "a process could not be frozen in time");
     return send_errno(stream, errno, "cannot freeze");
-  }
-  if (number(f, TAG_SYNC, 0) && syncfs(disk()) < 0) {
-    int error = errno;
-    processes_freeze(false);
-    return send_errno(stream, error, "cannot write the disk");
   }
   send_result(stream);
 }

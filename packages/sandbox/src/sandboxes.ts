@@ -2,10 +2,12 @@ import type { AwakeReason, Sandbox, SandboxEvent } from '@holdfast/contract';
 import { HoldfastError } from '@holdfast/core';
 import type { GuestClient } from './guest/index.ts';
 import { type Neighbours, SandboxActor } from './lifecycle/actor.ts';
+import { Admission } from './lifecycle/admission.ts';
 import { createSandbox, newRow } from './lifecycle/create.ts';
 import type { Host, SandboxRow } from './lifecycle/host.ts';
 import type { Activeness, CreateSandbox, SandboxService, Scope } from './service.ts';
-import { type Quota, toSandbox } from './store/sandbox-table.ts';
+import { toSandbox } from './store/sandbox-table.ts';
+import type { FrozenTemplate } from './template/store.ts';
 
 /** All sandboxes of this host. */
 export class Sandboxes implements SandboxService {
@@ -34,15 +36,22 @@ export class Sandboxes implements SandboxService {
 
   async create(scope: Scope, input: CreateSandbox): Promise<Sandbox> {
     this.#mustBeOpen();
-    const quota = await this.#quota(scope.workspaceId);
-    const count = [...this.#actors.values()].filter((actor) => actor.row.workspace_id === scope.workspaceId).length;
-    if (count >= quota.maxSandboxes) throw tooMany('sandboxes', quota.maxSandboxes);
-    const template = await this.#host.templates.frozen(input.template, input.memoryMib);
-    this.#host.pool.warm(template);
-    const draft = newRow(this.#host, scope, input, template);
-    await this.#admit(draft);
+    const there = await this.#admission.reserve(scope.workspaceId, 1, input.memoryMib);
+    try {
+      const template = await this.#host.templates.frozen(input.template, input.memoryMib);
+      this.#host.pool.warm(template);
+      const draft = newRow(this.#host, scope, input, template);
+      const runs = await this.#admission.admit(draft);
+      return await this.#create(draft, template, there).finally(runs);
+    } finally {
+      there();
+    }
+  }
+
+  async #create(draft: SandboxRow, template: FrozenTemplate, there: () => void): Promise<Sandbox> {
     const startMs = this.#host.clock.now();
     const { running, row } = await createSandbox(this.#host, draft, template);
+    there();
     const actor = this.add(row);
     actor.moveIn(running, row);
     const { id: sandboxId, workspace_id: workspaceId } = row;
@@ -104,12 +113,15 @@ export class Sandboxes implements SandboxService {
     options: { count: number; name?: string | undefined },
   ): Promise<Sandbox[]> {
     const actor = await this.#actor(scope, idOrName);
-    const quota = await this.#quota(scope.workspaceId);
-    if ((await this.#host.table.count(scope)) + options.count > quota.maxSandboxes)
-      throw tooMany('sandboxes', quota.maxSandboxes);
-    const children = await actor.fork({ count: options.count, name: options.name });
-    actor.activity.touch();
-    return children.map((row) => this.#show(this.add(row)));
+    const there = await this.#admission.reserve(scope.workspaceId, options.count, actor.row.memory_mib);
+    try {
+      const children = await actor.fork({ count: options.count, name: options.name });
+      actor.activity.touch();
+      there();
+      return children.map((row) => this.#show(this.add(row)));
+    } finally {
+      there();
+    }
   }
 
   async why(scope: Scope, idOrName: string): Promise<Activeness> {

@@ -15,8 +15,8 @@ const noMemory = { identity_pending: false, snapshot_id: null, ram_chain: [] as 
 
 /** What the actor asks of the server as a whole. */
 export interface Neighbours {
-  /** Makes room for one more running sandbox, or throws `quota.exceeded`. */
-  readonly admit: (row: SandboxRow) => Promise<void>;
+  /** Makes room for one more running sandbox, or throws `quota.exceeded`. Gives what to call when it runs, or does not. */
+  readonly admit: (row: SandboxRow) => Promise<() => void>;
   /** Told when the sandbox is gone for good. */
   readonly removed: (id: string) => void;
 }
@@ -178,9 +178,9 @@ export class SandboxActor {
     this.#transition = 'resuming';
     try {
       await this.#ending;
-      await this.#neighbours.admit(this.#row);
+      const runs = await this.#neighbours.admit(this.#row);
       const snapshotId = this.#row.state === 'standby' ? this.#row.snapshot_id : null;
-      return snapshotId === null ? await this.#boot() : await this.#resume(snapshotId);
+      return await (snapshotId === null ? this.#boot() : this.#resume(snapshotId)).finally(runs);
     } finally {
       this.#transition = null;
     }

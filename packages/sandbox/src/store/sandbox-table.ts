@@ -202,15 +202,6 @@ export class SandboxTable {
       maxRunningMemoryMib: row.max_running_memory_mib,
     };
   }
-
-  async count(scope: Scope): Promise<number> {
-    const row = await this.#db
-      .selectFrom('sandboxes')
-      .select((q) => q.fn.countAll().as('n'))
-      .where('workspace_id', '=', scope.workspaceId)
-      .executeTakeFirstOrThrow();
-    return Number(row.n);
-  }
 }
 
 const nameTaken =
