@@ -156,8 +156,10 @@ static void hold_turn(void) {
 
 void loop_run(void) {
   while (!stopped) {
-    if (holding()) hold_turn();
-    else batch_count = epoll_wait(epoll_fd, batch, BATCH, wait_ms());
+    if (holding()) {
+      hold_turn();
+      hold_check(); // also when the port is at its end and so never quiet
+    } else batch_count = epoll_wait(epoll_fd, batch, BATCH, wait_ms());
     bool quiet = batch_count <= 0 && !soon && !session_can_continue();
     for (batch_at = 0; batch_at < batch_count;) {
       struct epoll_event *e = &batch[batch_at++];

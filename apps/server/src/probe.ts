@@ -21,6 +21,7 @@ try {
     machines: { folder: folders.run, runtime: folders.run },
     sources: settings.sources,
     nodePath: settings.nodePath,
+    marker: 'holdfast-probe',
     uid: settings.firstUid - 1,
     random: systemRandom,
     now: () => systemClock.monotonic(),

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { lstat, mkdir, readFile, realpath, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, readFile, realpath, rmdir, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { type Clock, type Log, newId, type RandomBytes, systemRandom } from '@holdfast/core';
@@ -82,6 +82,7 @@ export async function openSandboxes(options: SandboxLayerOptions): Promise<Sandb
     machines,
     sources: settings.sources,
     nodePath: settings.nodePath,
+    marker,
     uid: settings.firstUid - 1,
     random,
     now: () => clock.monotonic(),
@@ -118,6 +119,8 @@ export async function openSandboxes(options: SandboxLayerOptions): Promise<Sandb
       await sandboxes.close();
       await pool.close();
       await leftovers.done();
+      // Only when empty: a machine that runs on keeps its sockets.
+      await rmdir(machines.runtime).catch(() => undefined);
     },
   };
 }

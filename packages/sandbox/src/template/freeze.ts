@@ -22,6 +22,8 @@ export interface FreezeInput {
   readonly native: { readonly folder: string; readonly shimFile: string };
   readonly place: MachinePlace;
   readonly output: string;
+  /** Marks the QEMU process. */
+  readonly name: string;
   readonly key: string;
   readonly shape: MachineShape;
   readonly diskMib: number;
@@ -106,7 +108,7 @@ function machineSpec(folder: string, input: FreezeInput): MachineSpec {
     start: 'boot',
     ram: 'shared',
     diskSizeBytes: input.diskMib * 1_048_576,
-    name: `holdfast-freeze-${input.key}`,
+    name: input.name,
   };
 }
 

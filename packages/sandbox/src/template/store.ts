@@ -51,6 +51,8 @@ export interface TemplateStoreOptions {
   readonly machines: MachinePlace;
   readonly sources: { readonly guest: string; readonly native: string };
   readonly nodePath: string;
+  /** Begins the name of each QEMU process, so that one left by a crash is known for what it is. */
+  readonly marker: string;
   readonly uid: number;
   readonly random: (bytes: number) => Uint8Array;
   readonly now: () => number;
@@ -197,13 +199,14 @@ export class TemplateStore {
 
   async #freezeTier(built: Built, key: string, output: string, memoryMib: number): Promise<void> {
     const { recipe, accelerator, native } = built;
-    const { random, uid, machines } = this.#options;
+    const { random, uid, machines, marker } = this.#options;
     const name = `freeze-${memoryMib}-${process.pid}`;
     await freezeTemplate({
       templateFolder: built.folder,
       native,
       place: { folder: join(machines.folder, name), runtime: join(machines.runtime, name) },
       output,
+      name: `${marker}-${name}`,
       key,
       shape: { memoryMib, vcpus: vcpusFor(memoryMib) },
       diskMib: recipe.diskMib,
