@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { chmod, link, mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HoldfastError } from '@holdfast/core';
+import { tryLock } from '@holdfast/db';
 import type { AcceleratorReport } from '../host/accelerator.ts';
 import { probeAccelerator } from '../host/accelerator.ts';
 import type { MachinePlace } from '../host/machine-folder.ts';
@@ -11,6 +12,8 @@ import { buildKernel } from './kernel.ts';
 import { buildNative, type NativeParts } from './native.ts';
 import { baseRecipe, recipeKey, type TemplateRecipe } from './recipe.ts';
 import { buildRootfs } from './rootfs.ts';
+
+const lockPollMs = 200;
 
 /** A template that sandboxes can be made of: its files, and the machine they were frozen on. */
 export interface FrozenTemplate {
@@ -122,7 +125,8 @@ export class TemplateStore {
 
   /** Fetches the kernel if need be, and tells which accelerator can run a guest. */
   async probe(): Promise<AcceleratorReport> {
-    return (await this.#build(this.#recipe('base'), 'kernel')).accelerator;
+    const recipe = this.#recipe('base');
+    return (await this.#alone(recipe, () => this.#build(recipe, 'kernel'))).accelerator;
   }
 
   async status(name: string): Promise<TemplateStatus> {
@@ -173,10 +177,14 @@ export class TemplateStore {
 
   async #freeze(recipe: TemplateRecipe, memoryMib: number): Promise<FrozenTemplate> {
     try {
-      const built = await once(this.#built, recipe.name, () => this.#build(recipe, 'all'));
+      const built = await once(this.#built, recipe.name, () => this.#alone(recipe, () => this.#build(recipe, 'all')));
       const key = frozenKey(built, memoryMib);
       const frozen = join(built.folder, frozenName(key));
-      if (!(await exists(join(frozen, frozenFiles.ready)))) await this.#freezeTier(built, key, frozen, memoryMib);
+      const isThere = () => exists(join(frozen, frozenFiles.ready));
+      if (!(await isThere()))
+        await this.#alone(recipe, async () => {
+          if (!(await isThere())) await this.#freezeTier(built, key, frozen, memoryMib);
+        });
       this.#errors.delete(recipe.name);
       const { accelerator, native, folder } = built;
       return await loadFrozen({
@@ -194,6 +202,21 @@ export class TemplateStore {
       throw error;
     } finally {
       this.#progress.delete(recipe.name);
+    }
+  }
+
+  /** Servers may share the folder: one of them builds, the others wait and find it done. The lock ends with its process. */
+  async #alone<T>(recipe: TemplateRecipe, work: () => Promise<T>): Promise<T> {
+    for (;;) {
+      const lock = await tryLock(this.#options.folder, `template-${recipe.name}`);
+      if (lock === null) await new Promise((resolve) => setTimeout(resolve, lockPollMs));
+      else {
+        try {
+          return await work();
+        } finally {
+          await lock.release();
+        }
+      }
     }
   }
 
