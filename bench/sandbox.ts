@@ -3,11 +3,12 @@ import { SandboxServer } from '../test/e2e/setup/sandbox-server.ts';
 import { type Figures, figures } from './measure/sandbox-figures.ts';
 
 /**
- * ./holdfast bench sandbox [--json] [--smoke]
+ * ./holdfast bench sandbox [--json] [--smoke] [--only PART]
  * Everything is measured over HTTP against a server of its own, in one run, and next to its floor: a bare QEMU process.
  */
 const json = process.argv.includes('--json');
 const smoke = process.argv.includes('--smoke');
+const only = process.argv.includes('--only') ? (process.argv.at(process.argv.indexOf('--only') + 1) ?? null) : null;
 
 const say = (text: string): void => {
   if (!json && process.stderr.isTTY) process.stderr.write(`${styleText('dim', text)}\n`);
@@ -16,7 +17,7 @@ const say = (text: string): void => {
 async function main(): Promise<void> {
   say('starting a server');
   await using server = await SandboxServer.start({ sandbox: { pool: { least: 2, most: 8 } } });
-  const found = await figures(server, { smoke, say });
+  const found = await figures(server, { smoke, only, say });
   if (json) process.stdout.write(`${JSON.stringify(found)}\n`);
   else print(found);
 }

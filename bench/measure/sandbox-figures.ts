@@ -10,6 +10,8 @@ export type Figures = Record<string, number>;
 export interface RunOptions {
   /** Few samples: shows that it runs, not how fast. */
   readonly smoke: boolean;
+  /** One part alone, or null for all. */
+  readonly only: string | null;
   readonly say: (text: string) => void;
 }
 
@@ -30,16 +32,21 @@ export async function figures(server: SandboxServer, options: RunOptions): Promi
   run.say('the first sandbox (builds the template if it is not there)');
   const first = await Sandbox.create(run.client, never);
   await first.delete();
-  await resumeAndStandby(run);
-  await create(run);
-  await exec(run);
-  await chains(run);
-  for (const [name, megabytes, memoryMib] of sizes) await resumeWithMemory(run, name, megabytes, memoryMib);
-  await coldBoot(run);
-  await forks(run);
-  await manyStandingBy(run);
+  for (const [name, part] of Object.entries(parts)) if (options.only === null || options.only === name) await part(run);
   return run.found;
 }
+
+/** What is measured, in this order; one alone with `--only`. The sizes of memory and the cold boot are set against `resume`. */
+const parts: Readonly<Record<string, (run: Run) => Promise<void>>> = {
+  resume: resumeAndStandby,
+  create,
+  exec,
+  chain: chains,
+  memory: resumeWithSizes,
+  cold: coldBoot,
+  fork: forks,
+  many: manyStandingBy,
+};
 
 async function prepared(run: Run, memoryMib: 512 | 2048 = 512): Promise<Sandbox> {
   const sandbox = await Sandbox.create(run.client, { ...never, memoryMib });
@@ -152,6 +159,11 @@ const sizes = [
   ['128m', 128, 512],
   ['1g', 1024, 2048],
 ] as const;
+
+async function resumeWithSizes(run: Run): Promise<void> {
+  for (const [name, megabytes, memoryMib] of run.smoke ? sizes.slice(0, 1) : sizes)
+    await resumeWithMemory(run, name, megabytes, memoryMib);
+}
 
 async function resumeWithMemory(run: Run, name: string, megabytes: number, memoryMib: 512 | 2048): Promise<void> {
   run.say(`resume with ${megabytes} MB of changed memory`);

@@ -11,6 +11,7 @@ const program = join(import.meta.dirname, '../../../apps/server/src/main.ts');
 /** The data folder whose templates all tests share: building one takes minutes, and it is never changed. */
 const sharedHome = process.env['HOLDFAST_HOME'] ?? join(homedir(), '.holdfast');
 const keptChars = 20_000;
+const shownErrors = 10;
 
 const record = z.object({ url: z.string(), pid: z.number() });
 const machineRecord = z.object({ pid: z.number() });
@@ -129,11 +130,19 @@ export class SandboxServer implements AsyncDisposable {
     return pids;
   }
 
+  /** What the server itself took for errors is the first thing to look at when a test failed. */
+  async #showErrors(): Promise<void> {
+    const log = await readFile(join(this.home, 'log/server.log'), 'utf8').catch(() => '');
+    const errors = log.split('\n').filter((line) => line.includes('"level":"error"'));
+    for (const line of errors.slice(-shownErrors)) process.stderr.write(`server: ${line.slice(0, 2_000)}\n`);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     try {
       await this.#database?.close();
       await this.stop();
     } finally {
+      await this.#showErrors();
       for (const pid of await this.machines()) process.kill(pid, 'SIGKILL');
       await rm(this.home, { recursive: true, force: true });
     }

@@ -9,7 +9,7 @@ export const addCompletionCommands = (program: Command): void => {
     summary: 'Print the completion script of a shell.',
     examples: [
       ['completion bash > ~/.local/share/bash-completion/completions/holdfast', 'for bash'],
-      ['completion zsh > "${fpath[1]}/_holdfast"', 'for zsh'],
+      ['completion zsh > ~/.zfunc/_holdfast', 'for zsh, with ~/.zfunc in fpath'],
       ['completion fish > ~/.config/fish/completions/holdfast.fish', 'for fish'],
     ],
     load: async () => (await import('./completion.ts')).printScript,

@@ -201,14 +201,14 @@ export class Machine {
     return { index: await this.#handedOut(join(this.folder.runtime, 'saved-index'), mostIndexBytes), dirtyPages };
   }
 
-  /** Lays a RAM image over the template's RAM; the guest must not have run. */
+  /** Lays a RAM image over the template's RAM; the guest must not have run. Throws `ram.corrupt`. */
   async loadRam(
     index: Uint8Array,
     layerFiles: readonly string[],
     pages: { eager: number; verify: number },
   ): Promise<RamLoaded> {
     await writeFile(join(this.folder.runtime, 'index'), index, { mode: 0o644 });
-    const layers = await Promise.all(layerFiles.map((file) => this.lend(file, false)));
+    const layers = await Promise.all(layerFiles.map((file) => this.lend(file, false).catch(missingLayer)));
     return this.#shim.load({
       index: `${jailPaths.runtime}/index`,
       layers,
@@ -258,6 +258,14 @@ export class Machine {
     const text = z.string().parse(await this.#qmp.execute('ringbuf-read', { device: 'console', size: 65_536 }));
     return text.slice(-4_000);
   }
+}
+
+/** A layer of RAM that is gone is damage like any other. */
+function missingLayer(error: unknown): never {
+  const isGone = error instanceof Error && 'code' in error && error.code === 'ENOENT';
+  throw isGone
+    ? new HoldfastError('ram.corrupt', 'A layer of the saved memory is missing.', {}, { cause: error })
+    : error;
 }
 
 interface Wires {

@@ -13,6 +13,9 @@ import { coldBoot, readSnapshot, startFromState } from './start.ts';
 /** A sandbox without memory to come back to. */
 const noMemory = { identity_pending: false, snapshot_id: null, ram_chain: [] as string[] };
 
+const corruptNotice =
+  'Its standby was corrupt, so its processes are lost; its files are kept and it boots from its disk.';
+
 /** What the actor asks of the server as a whole. */
 export interface Neighbours {
   /** Makes room for one more running sandbox, or throws `quota.exceeded`. Gives what to call when it runs, or does not. */
@@ -76,6 +79,9 @@ export class SandboxActor {
     void running.guest.closed.then((closed) =>
       this.#lost(running, `its guest agent was lost (${closed.reason}: ${closed.detail})`),
     );
+    void running.verification?.then((found) => {
+      if (found.outcome === 'corrupt') this.#lost(running, corruptNotice, `page ${found.page} of its memory`);
+    });
   }
 
   /** The guest, resumed if need be. */
@@ -236,10 +242,8 @@ export class SandboxActor {
     const corrupt =
       error instanceof HoldfastError && (error.code === 'sandbox.standby_corrupt' || error.code === 'ram.corrupt');
     if (corrupt) {
-      const notice =
-        'Its standby was corrupt, so its processes are lost; its files are kept and it boots from its disk.';
-      await this.#stopped(notice, { type: 'standby_corrupt', data: { reason: String(error) } });
-      throw new HoldfastError('sandbox.standby_corrupt', notice, { sandbox: row.id }, { cause: error });
+      await this.#stopped(corruptNotice, { type: 'standby_corrupt', data: { reason: String(error) } });
+      throw new HoldfastError('sandbox.standby_corrupt', corruptNotice, { sandbox: row.id }, { cause: error });
     }
     // A guest that ran for however short a time has changed its disk: memory from before that must never be loaded again.
     if (progress.mayHaveRun) {
@@ -303,8 +307,11 @@ export class SandboxActor {
     }
   }
 
-  /** The machine ended by itself. Files that were synced are on the disk; memory is gone. */
-  #lost(running: Running, why: string): void {
+  /**
+   * The machine ended by itself, or must end because the memory it was resumed with turned out to be corrupt (`damage`). Files
+   * that were synced are on the disk; memory is gone.
+   */
+  #lost(running: Running, why: string, damage: string | null = null): void {
     // The end of the machine is part of standby.
     if (this.#running !== running || this.#transition === 'standing_by') return;
     this.#running = null;
@@ -317,7 +324,9 @@ export class SandboxActor {
         await this.#ending;
         // What held the lock before may have deleted the sandbox, or started it again.
         if (this.#gone || this.#row.machine_id !== running.machine.id) return;
-        await this.#stopped(`It lost its processes: ${why}.`, { type: 'machine_lost', data: { why } });
+        if (damage === null)
+          await this.#stopped(`It lost its processes: ${why}.`, { type: 'machine_lost', data: { why } });
+        else await this.#stopped(why, { type: 'standby_corrupt', data: { reason: damage } });
       })
       .catch((error: unknown) =>
         this.#host.log.error('the loss of a machine could not be recorded', { sandbox: id, error: String(error) }),

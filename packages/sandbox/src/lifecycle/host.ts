@@ -3,6 +3,7 @@ import type { GuestClient } from '../guest/index.ts';
 import type { Machine } from '../host/machine.ts';
 import type { MachinePlace } from '../host/machine-folder.ts';
 import type { MachinePool } from '../host/pool.ts';
+import type { RamVerification } from '../ram/index.ts';
 import type { SandboxFiles } from '../store/files.ts';
 import type { SandboxRow, SandboxTable } from '../store/sandbox-table.ts';
 import type { FrozenTemplate, TemplateStore } from '../template/store.ts';
@@ -73,6 +74,8 @@ export interface Running {
   diskTop: string;
   /** Monotonic milliseconds when it began to run. */
   readonly since: number;
+  /** How the check of the RAM it was resumed with ends, which goes on while it runs; null when there is nothing to check. */
+  readonly verification: Promise<RamVerification> | null;
 }
 
 export type { SandboxRow };

@@ -68,7 +68,7 @@ async function adopt(host: Host, row: SandboxRow, machineId: string): Promise<Ru
     const guest = greet(host, machine, row, { timeoutMs: adoptTimeoutMs, identify: true, takeover: true });
     if (status !== 'running') await machine.run();
     await guest.ready;
-    return { machine, guest, template, diskTop, since: host.clock.monotonic() };
+    return { machine, guest, template, diskTop, since: host.clock.monotonic(), verification: null };
   } catch (error) {
     const words = await machine.console().catch(() => '');
     host.log.warn('a running machine could not be adopted', {

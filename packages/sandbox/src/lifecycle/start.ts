@@ -53,17 +53,18 @@ export async function startFromState(
     try {
       recorded = start.record(machine);
       recorded.catch(() => undefined);
-      await Promise.all([
-        machine.attachDisk(diskLayers(host, row, template)),
+      const [loaded] = await Promise.all([
         ram === null ? null : machine.loadRam(ram.index, ram.layers, pages),
+        machine.attachDisk(diskLayers(host, row, template)),
       ]);
+      const verification = loaded?.verification ?? null;
       const guest = greet(host, machine, row, { timeoutMs: answerTimeoutMs, identify: row.identity_pending });
       await machine.loadState(start.state);
       start.reach.loaded();
       await recorded;
       start.reach.recorded();
       await machine.run();
-      return { machine, guest, template, diskTop: 'disk-top', since: host.clock.monotonic() };
+      return { machine, guest, template, diskTop: 'disk-top', since: host.clock.monotonic(), verification };
     } catch (error) {
       // What the caller records next must come after this record, which may still be under way.
       await Promise.allSettled([recorded, machine.destroy()]);
@@ -92,7 +93,7 @@ export async function coldBoot(
     const guest = greet(host, machine, row, { timeoutMs: bootTimeoutMs, identify: true });
     await machine.run();
     await guest.ready;
-    return { machine, guest, template, diskTop: 'disk-top', since: host.clock.monotonic() };
+    return { machine, guest, template, diskTop: 'disk-top', since: host.clock.monotonic(), verification: null };
   } catch (error) {
     const words = await machine.console().catch(() => '');
     host.log.error('a sandbox did not boot from its disk', { sandbox: row.id, console: words.slice(-1_000) });
