@@ -1,21 +1,12 @@
 import { readdir, readFile, rm } from 'node:fs/promises';
-import { join } from 'node:path';
-import { z } from 'zod';
-import { Machine } from '../host/machine.ts';
-import { type MachineRecord, processStartTime, readMachineRecord } from '../host/machine-folder.ts';
+import { basename, join } from 'node:path';
+import { killProcess } from '../host/jailed-process.ts';
+import { processStartTime } from '../host/machine-folder.ts';
 import type { Sandboxes } from '../sandboxes.ts';
 import type { SandboxPatch } from '../store/sandbox-table.ts';
+import { adopt } from './adoption.ts';
 import type { Host, Running, SandboxRow } from './host.ts';
 import { referencesOf } from './standby.ts';
-import { greet } from './start.ts';
-
-const adoptTimeoutMs = 10_000;
-const runState = z.object({ status: z.string() });
-
-/** For each device of the guest the node that it writes to and, as its `parent`, the node below that. */
-const blockNodes = z.array(
-  z.object({ 'node-name': z.string().optional(), parent: z.object({ 'node-name': z.string().optional() }).optional() }),
-);
 
 /** What was found: machines taken over, files removed, and the templates that sandboxes are made of. */
 export interface Recovered {
@@ -33,77 +24,40 @@ export async function recover(host: Host, sandboxes: Sandboxes, marker: string):
   const rows = await host.table.onHost(host.id);
   for (const row of rows) host.files.hold(referencesOf(row));
   const adopted = new Map<string, { running: Running; row: SandboxRow }>();
-  for (const row of rows) {
-    if (row.state !== 'running' || row.machine_id === null) continue;
-    const running = await adopt(host, row, row.machine_id);
-    if (running !== null) adopted.set(row.machine_id, { running, row });
-  }
-  await endStrayMachines(host, marker, new Set([...adopted.values()].map((each) => each.running.machine.pid)));
+  const unborn = new Set<string>();
+  await Promise.all(
+    rows.map(async (row) => {
+      if (row.state !== 'running' || row.machine_id === null) return;
+      const adoption = await adopt(host, row, row.machine_id);
+      if (adoption.kind === 'running') adopted.set(row.machine_id, { running: adoption.running, row });
+      if (adoption.kind === 'unborn') unborn.add(row.id);
+    }),
+  );
+  await endStrayMachines(host, marker, new Set(adopted.keys()));
   await removeStrayFolders(host, new Set(adopted.keys()));
   for (const row of rows) {
     const living = row.machine_id === null ? undefined : adopted.get(row.machine_id);
     if (living !== undefined) sandboxes.add(row).moveIn(living.running, row);
-    else await settle(host, sandboxes, row);
+    else await settle(host, sandboxes, row, unborn.has(row.id));
   }
   const frozenKeys = new Set(rows.map((row) => row.frozen_key));
   return { adopted: adopted.size, swept: await host.files.sweep(), frozenKeys };
 }
 
-async function adopt(host: Host, row: SandboxRow, machineId: string): Promise<Running | null> {
-  const place = { folder: join(host.machines.folder, machineId), runtime: join(host.machines.runtime, machineId) };
-  const record = await readMachineRecord(place.folder);
-  if (record === null || !(await isAlive(record))) return null;
-  let machine: Machine;
-  try {
-    machine = await Machine.adopt(machineId, place, record);
-  } catch {
-    return null; // not ready to be spoken to: it is ended with the strays
-  }
-  try {
-    const template = await host.templates.byKey(row.frozen_key);
-    const { status } = runState.parse(await machine.qmp.execute('query-status'));
-    const diskTop = await topOfDisk(machine, host, row);
-    if (diskTop === null || status === 'inmigrate') throw new Error(`the machine is ${status} and not complete`);
-    host.pool.reserveUid(record.uid);
-    const guest = greet(host, machine, row, { timeoutMs: adoptTimeoutMs, identify: true, takeover: true });
-    if (status !== 'running') await machine.run();
-    await guest.ready;
-    return { machine, guest, template, diskTop, since: host.clock.monotonic(), verification: null };
-  } catch (error) {
-    const words = await machine.console().catch(() => '');
-    host.log.warn('a running machine could not be adopted', {
-      sandbox: row.id,
-      error: String(error),
-      console: words.slice(-1_000),
-    });
-    await machine.destroy();
-    return null;
-  }
-}
+/** The programs that a machine consists of while it starts and runs; see `jailCommand`. */
+const machinePrograms = /^(prlimit|bwrap|setpriv|env|qemu-system-[a-z0-9_]+)$/;
 
-/** The block node that the guest writes to, or null unless it is the disk that the record names (a fork may have been cut short). */
-async function topOfDisk(machine: Machine, host: Host, row: SandboxRow): Promise<string | null> {
-  const nodes = blockNodes.parse(await machine.qmp.execute('query-blockstats'));
-  const name = nodes.find((node) => node['node-name'] === 'disk')?.parent?.['node-name'];
-  const number = name === undefined ? undefined : /^disk-top(?:-(\d+))?$/.exec(name);
-  const [top] = row.disk_chain;
-  if (name === undefined || number === undefined || number === null || top === undefined) return null;
-  return (await machine.folder.isLent(`lent-${number[1] ?? 0}`, host.files.disk(top))) ? name : null;
-}
-
-const isAlive = async (record: MachineRecord): Promise<boolean> =>
-  (await processStartTime(record.pid)) === record.startTime;
-
-/** Every QEMU process of this data folder carries its marker in its name argument. */
-async function endStrayMachines(host: Host, marker: string, keep: ReadonlySet<number>): Promise<void> {
+/** Every process of a machine of this data folder carries its marker in QEMU's name argument, also before QEMU is there. */
+async function endStrayMachines(host: Host, marker: string, keep: ReadonlySet<string>): Promise<void> {
   for (const entry of await readdir('/proc')) {
     const pid = Number(entry);
-    if (!Number.isInteger(pid) || keep.has(pid)) continue;
-    const commandLine = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
-    const words = commandLine.split('\0');
-    if (!words[0]?.includes('qemu-system') || !words.some((word) => word.startsWith(`${marker}-`))) continue;
+    if (!Number.isInteger(pid)) continue;
+    const words = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0');
+    const name = words.find((word) => word.startsWith(`${marker}-`));
+    if (name === undefined || !machinePrograms.test(basename(words[0] ?? ''))) continue;
+    if (keep.has(name.slice(marker.length + 1))) continue;
     host.log.info('ending a machine that belongs to no sandbox', { pid });
-    process.kill(pid, 'SIGKILL');
+    killProcess(pid);
     while ((await processStartTime(pid)) !== null) await new Promise((resolve) => setTimeout(resolve, 2));
   }
 }
@@ -117,7 +71,7 @@ async function removeStrayFolders(host: Host, keep: ReadonlySet<string>): Promis
   }
 }
 
-async function settle(host: Host, sandboxes: Sandboxes, row: SandboxRow): Promise<void> {
+async function settle(host: Host, sandboxes: Sandboxes, row: SandboxRow, unborn: boolean): Promise<void> {
   if (row.state === 'deleting') {
     await host.files.release(referencesOf(row));
     await host.table.delete(row);
@@ -125,6 +79,13 @@ async function settle(host: Host, sandboxes: Sandboxes, row: SandboxRow): Promis
   }
   if (row.state !== 'running' && row.state !== 'creating') {
     sandboxes.add(row);
+    return;
+  }
+  if (unborn && row.snapshot_id !== null) {
+    // The guest never ran: its standby is as good as before.
+    const patch = { state: 'standby', machine_id: null, identity_pending: true } as const satisfies SandboxPatch;
+    await host.table.update(row, patch, { type: 'resume_failed' });
+    sandboxes.add({ ...row, ...patch });
     return;
   }
   const notice = 'It lost its processes: its machine ended while no server ran.';
