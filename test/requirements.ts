@@ -40,4 +40,10 @@ export const requirements = {
   'R-standby-checksums':
     'A damaged standby is found by its checksums before it runs, reported, and the sandbox boots from its disk.',
   'R-quota': 'A workspace has no more sandboxes than its quota, also when many are asked for at once.',
+  'R-standby-durable':
+    'A sandbox whose creation was acknowledged is there after any crash, with the files and the standby that were acknowledged.',
+  'R-never-half': 'What was not acknowledged happened wholly or not at all: a sandbox, a fork, a deletion, a file.',
+  'R-no-orphans': 'After a crash no process, folder, file or disk block is left that belongs to no sandbox.',
+  'R-recovers-by-itself':
+    'A server that starts after any crash becomes ready in a consistent state without help, and one that lives through the end of a machine or of PostgreSQL goes on.',
 } as const satisfies Record<`R-${string}`, string>;

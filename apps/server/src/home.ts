@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HoldfastError } from '@holdfast/core';
 import { type ProcessLock, tryLock } from '@holdfast/db';
@@ -39,6 +39,13 @@ const probe = async (home: string): Promise<void> => {
   }
 };
 
+/** What a server leaves that was killed in the middle of `probe` or `writePrivateFile`. */
+const temporary = /^\.probe-[0-9a-f]{12}$|^(server\.json|credentials)\.[0-9a-f]{12}$/;
+
+const sweep = async (home: string): Promise<void> => {
+  for (const name of await readdir(home)) if (temporary.test(name)) await rm(join(home, name), { force: true });
+};
+
 const checkFolder = async (home: string): Promise<void> => {
   await mkdir(home, { recursive: true, mode: 0o700 });
   const found = await stat(home);
@@ -61,6 +68,7 @@ export const openHome = async (home: string): Promise<ProcessLock> => {
   }
   const lock = await tryLock(home, 'server');
   if (lock === null) throw new HoldfastError('home.in_use', `Another server uses ${home}.`, { home });
+  await sweep(home);
   return lock;
 };
 
