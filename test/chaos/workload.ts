@@ -19,7 +19,9 @@ const paths = ['/workspace/a', '/workspace/b', '/workspace/c'] as const;
 const idleTimeoutsMs = [0, 700, 3_000] as const;
 
 /** Errors that the operations beside a forced standby or a deletion may have. */
-const brokenOff: readonly string[] = ['guest.disconnected', 'guest.busy', 'sandbox.machine_lost', 'sandbox.awake'];
+const brokenOff: readonly string[] = [
+  ...['guest.disconnected', 'guest.cancelled', 'guest.busy', 'sandbox.machine_lost', 'sandbox.awake'],
+];
 
 /**
  * Clients that do random things at the same time and note in the model what was acknowledged. An error is a failure of the test unless a
