@@ -12,6 +12,9 @@
 
 enum { USER_PIDS_MAX = 2048, PIDS_LIMIT = 4194304, FREEZE_TIMEOUT_MS = 2000, SPARE_MS = 20 };
 static const uint64_t agent_memory = 48 << 20; // what user processes leave to the agent
+// Between the limit that throttles and the one that kills. Without swap a process that goes on growing between them does nothing but
+// have its own program evicted and read again: a tenth of the limit kept one there for many minutes.
+static const uint64_t throttled_memory = 1 << 20;
 
 static int user_dir = -1;
 static struct cgroup spare = {.dir = -1};
@@ -61,7 +64,7 @@ static void limit_users(void) {
   uint64_t total = (uint64_t)info.totalram * info.mem_unit;
   uint64_t most = total > 2 * agent_memory ? total - agent_memory : total / 2;
   put_number(user_dir, "memory.max", most);
-  put_number(user_dir, "memory.high", most / 10 * 9);
+  put_number(user_dir, "memory.high", most - throttled_memory);
   put_number(user_dir, "pids.max", USER_PIDS_MAX);
 }
 
@@ -121,7 +124,8 @@ static void apply(int dir, const struct limits *l) {
     put_number(dir, "memory.max", l->memory_max);
     put_at(dir, "memory.swap.max", "0");
   }
-  uint64_t high = l->memory_high ? l->memory_high : l->memory_max / 10 * 9;
+  uint64_t high = l->memory_high;
+  if (!high && l->memory_max > throttled_memory) high = l->memory_max - throttled_memory;
   if (high) put_number(dir, "memory.high", high);
   if (l->pids_max) put_number(dir, "pids.max", l->pids_max < PIDS_LIMIT ? l->pids_max : PIDS_LIMIT);
   if (l->cpu_percent) {

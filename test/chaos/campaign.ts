@@ -153,8 +153,9 @@ export class Campaign {
   async #killMachine(random: Random): Promise<string> {
     const { places } = this.#o;
     return until('a machine to kill', async () => {
-      const rows = await readRows(places.home);
       const victim = random.pick((await machineProcesses(places.marker)).filter((each) => each.kind === 'qemu'));
+      // Read last: a sandbox that moves into the machine from now on has an operation in flight when the machine is killed.
+      const rows = await readRows(places.home);
       if (victim === undefined || rows === null) return null;
       const owner = [...this.model.boxes.values()].find(
         (box) => box.id !== null && box.id === rows.find((row) => row.machine_id === victim.machineId)?.id,

@@ -5,7 +5,7 @@ import { assertContinuous, startCounter, ticks } from './setup/counter.ts';
 import { SandboxServer } from './setup/sandbox-server.ts';
 import { readUntil, until } from './setup/until.ts';
 
-const bound = { timeout: 600_000 };
+const bound = { timeout: 240_000 };
 const mib = 1_048_576;
 const large = process.env['HOLDFAST_TEST_ALL'] === '1' ? 1_024 * mib : 200 * mib;
 /** What the server may grow by; what passes through it is many times more. */

@@ -14,7 +14,7 @@ export interface GuestCommand {
   readonly user?: string;
   /** The kernel kills beyond it. */
   readonly memoryMaxBytes?: number;
-  /** The kernel throttles beyond it; 90 % of the hard limit unless told. */
+  /** The kernel throttles beyond it; 1 MiB less than the hard limit unless told. */
   readonly memoryHighBytes?: number;
   readonly pidsMax?: number;
   /** Percent of one CPU. */
