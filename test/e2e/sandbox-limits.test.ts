@@ -7,7 +7,7 @@ import { openIdentity } from '@holdfast/identity';
 import { type Client, HoldfastError, Sandbox } from '@holdfast/sdk';
 import { assertRefused } from './setup/refusals.ts';
 import { SandboxServer } from './setup/sandbox-server.ts';
-import { readUntil, until } from './setup/until.ts';
+import { until } from './setup/until.ts';
 
 const bound = { timeout: 300_000 };
 
@@ -18,6 +18,12 @@ before(async () => {
 });
 
 after(() => server[Symbol.asyncDispose]());
+
+const filesOfStore = async (): Promise<string[]> => {
+  const store = join(server.home, 'sandboxes/store');
+  const folders = await readdir(store);
+  return (await Promise.all(folders.map((folder) => readdir(join(store, folder))))).flat();
+};
 
 /** A client of another workspace, and that workspace's id. */
 const otherWorkspace = async (name: string): Promise<{ client: Client; workspaceId: string }> => {
@@ -203,6 +209,7 @@ test('[R-quota] memory counts, not only the number of sandboxes', bound, async (
 });
 
 test('a sandbox is deleted with all it has when its lifetime is over', bound, async () => {
+  const filesBefore = await filesOfStore();
   const box = await Sandbox.create(server.client, { maxLifetimeMs: 1_500, idleTimeoutMs: 0 });
   const stream = (await box.execStream('echo on; exec sleep 4101', { timeoutMs: 0 }))[Symbol.asyncIterator]();
   await stream.next();
@@ -215,11 +222,7 @@ test('a sandbox is deleted with all it has when its lifetime is over', bound, as
   await assert.rejects(async () => {
     for (let end = await stream.next(); end.done !== true; end = await stream.next());
   });
-  const store = join(server.home, 'sandboxes/store');
-  await until('its files are gone', async () => {
-    const left = await Promise.all((await readdir(store)).map((folder) => readdir(join(store, folder))));
-    return left.flat().length === 0;
-  });
+  await until('its files are gone', async () => (await filesOfStore()).length === filesBefore.length);
   const next = await Sandbox.create(server.client);
   assert.equal((await next.exec('echo fine')).stdout, 'fine\n');
   await next.delete();
@@ -236,7 +239,7 @@ test('another memory tier is frozen on its first use', bound, async () => {
     '-c',
     'b = bytearray(700 << 20); print("held", flush=True); import time; time.sleep(9999)',
   ]);
-  await readUntil((await box.logs('holder', { follow: true }))[Symbol.asyncIterator](), 'held');
+  await until('it holds its memory', async () => (await (await box.logs('holder')).text()) === 'held\n');
   await box.standby();
   assert.deepEqual(
     (await box.processes()).map(({ state }) => state),
