@@ -58,6 +58,8 @@ export class Connections implements LeaseSource {
       const current = this.#current();
       try {
         const client = await (await current).connect();
+        // The pool listens to idle connections only; one that is lost before its first query would end the process.
+        if (!this.#owners.has(client)) client.on('error', (error) => this.#noteLoss(error));
         this.#owners.set(client, current);
         return client;
       } catch (error) {
@@ -92,8 +94,12 @@ export class Connections implements LeaseSource {
       idle_in_transaction_session_timeout: 60_000,
     });
     // Without a listener the loss of an idle connection would end the process. The pool drops it by itself.
-    pool.on('error', (error) => this.#o.log.debug('an idle database connection was lost', { reason: error.message }));
+    pool.on('error', (error) => this.#noteLoss(error));
     return pool;
+  }
+
+  #noteLoss(error: Error): void {
+    this.#o.log.debug('a database connection was lost', { reason: error.message });
   }
 
   /** Puts away a pool that failed, unless somebody did already. */
