@@ -35,6 +35,8 @@ export class SandboxActor {
   readonly activity: Activity;
   #row: SandboxRow;
   #running: Running | null = null;
+  /** Its processes stand still for a fork: whoever wants something of the guest waits until they go on. */
+  #isForking = false;
   #transition: Extract<Sandbox['state'], 'resuming' | 'standing_by' | 'deleting'> | null = null;
   #cancelLifetime: (() => void) | null = null;
   /** Resolves when the machine that was lost last has let go of the disk. */
@@ -86,7 +88,7 @@ export class SandboxActor {
 
   /** The guest, resumed if need be. */
   async guest(): Promise<GuestClient> {
-    if (this.#running !== null && this.#transition === null) return this.#running.guest;
+    if (this.#running !== null && this.#transition === null && !this.#isForking) return this.#running.guest;
     return this.#lock.run(async () => (await this.#start()).guest);
   }
 
@@ -107,13 +109,18 @@ export class SandboxActor {
     return this.#lock.run(async () => {
       this.#mustExist();
       const running = this.#row.state === 'standby' ? null : await this.#start();
-      const forked = await this.#observed('fork', { count: options.count, running: running !== null }, () =>
-        running === null
-          ? forkStandby(this.#host, this.#row, options)
-          : forkRunning(this.#host, this.#row, running, options),
-      );
-      this.#row = forked.source;
-      return forked.children;
+      this.#isForking = true;
+      try {
+        const forked = await this.#observed('fork', { count: options.count, running: running !== null }, () =>
+          running === null
+            ? forkStandby(this.#host, this.#row, options)
+            : forkRunning(this.#host, this.#row, running, options),
+        );
+        this.#row = forked.source;
+        return forked.children;
+      } finally {
+        this.#isForking = false;
+      }
     });
   }
 
