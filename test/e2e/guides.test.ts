@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { shellBlocks } from '../tidy/shell-blocks.ts';
@@ -38,6 +38,10 @@ const runShell = async (script: string, home: string): Promise<{ code: number | 
   return { code, output };
 };
 
+/** A template takes minutes to build; all tests share one folder of them. */
+const sharedHome = process.env['HOLDFAST_HOME'] ?? join(homedir(), '.holdfast');
+const templatesFolder = join(sharedHome, 'sandboxes/templates');
+
 const guides = (await readdir(join(checkout, 'docs/guides'))).filter((file) => file.endsWith('.md'));
 
 for (const guide of guides) {
@@ -45,7 +49,9 @@ for (const guide of guides) {
     const blocks = shellBlocks(await readFile(join(checkout, 'docs/guides', guide), 'utf8'));
     const lines = blocks.flatMap((block) => block.lines.map(({ text }) => text));
     assert.ok(lines.length > 0, 'the page shows commands');
-    const home = await mkdtemp(join(tmpdir(), 'holdfast-guide-'));
+    await mkdir(join(sharedHome, 'test'), { recursive: true });
+    const home = await mkdtemp(join(sharedHome, 'test/guide-'));
+    await writeFile(join(home, 'config.json'), JSON.stringify({ sandbox: { templatesFolder } }));
     // The marker tells which command was the last one to start.
     const script = lines.map((line) => `printf '+ %s\\n' ${JSON.stringify(line).replaceAll('$', '\\$')}\n${line}`);
     try {
