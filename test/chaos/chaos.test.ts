@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -43,7 +44,10 @@ async function clear(server: ServerProcess, keep: boolean): Promise<void> {
   for (const { pid } of processes) killNow(pid);
   const postmaster = await postmasterOf(server.home);
   if (postmaster !== null) killNow(postmaster);
-  if (!keep) await server.remove();
+  if (keep) return;
+  await server.remove();
+  // The sockets of its machines are in memory.
+  if (marker !== null) await rm(join('/dev/shm', marker), { recursive: true, force: true });
 }
 
 const summary = (campaign: Campaign, seed: number): string => {
@@ -61,7 +65,7 @@ async function chaos(t: TestContext): Promise<void> {
   let passed = false;
   try {
     await warmUp(server);
-    const places = { home: server.home, marker: await markerOf(server.home) };
+    const places = { home: server.home, marker: await markerOf(server.home), isOver: () => !server.isRunning };
     const say = (what: string): void => {
       if (process.stdout.isTTY) process.stdout.write(`${String(campaign.total).padStart(4)}  ${what}\n`);
     };
