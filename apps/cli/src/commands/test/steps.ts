@@ -76,7 +76,7 @@ export const steps: Readonly<Record<StepName, Step>> = {
   tidy: nodeTests('tidy', ['test/*.test.ts'], 5 * minuteMs, true),
   unit: nodeTests('unit', ['{packages,apps,guest,examples,bench}/**/*.test.ts'], 10 * minuteMs, true),
   integration: nodeTests('integration', ['test/integration/**/*.test.ts'], 15 * minuteMs, false),
-  e2e: nodeTests('e2e', ['test/e2e/**/*.test.ts'], 15 * minuteMs, false),
+  e2e: nodeTests('e2e', ['test/e2e/**/*.test.ts'], 30 * minuteMs, false),
   chaos: nodeTests('chaos', ['test/chaos/**/*.test.ts'], 60 * minuteMs, false),
   bench: benchSmoke,
 };
