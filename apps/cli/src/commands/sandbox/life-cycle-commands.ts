@@ -64,7 +64,7 @@ const addChanges = (group: Command): void => {
     summary: 'Fork a sandbox with its memory, processes and disk.',
     examples: [
       ['sandbox fork work', 'one more, with an identity of its own'],
-      ['sandbox fork work --count 3 --name try', 'try, try-2 and try-3'],
+      ['sandbox fork work --count 3 --name try', 'try-1, try-2 and try-3'],
     ],
     configure: (command) =>
       command
