@@ -16,7 +16,7 @@ const say = (text: string): void => {
 
 async function main(): Promise<void> {
   say('starting a server');
-  await using server = await SandboxServer.start({ sandbox: { pool: { least: 2, most: 8 } } });
+  await using server = await SandboxServer.start({}, { least: 2, most: 8 });
   const found = await figures(server, { smoke, only, say });
   if (json) process.stdout.write(`${JSON.stringify(found)}\n`);
   else print(found);

@@ -29,7 +29,10 @@ export class SandboxServer implements AsyncDisposable {
     this.home = home;
   }
 
-  static async start(settings: Readonly<Record<string, unknown>> = {}): Promise<SandboxServer> {
+  static async start(
+    settings: Readonly<Record<string, unknown>> = {},
+    pool = { least: 1, most: 1 },
+  ): Promise<SandboxServer> {
     const parent = join(sharedHome, 'test');
     const templatesFolder = join(sharedHome, 'sandboxes/templates');
     for (const folder of [parent, templatesFolder]) await mkdir(folder, { recursive: true });
@@ -37,7 +40,7 @@ export class SandboxServer implements AsyncDisposable {
     const config = {
       port: 0,
       logLevel: 'info',
-      sandbox: { templatesFolder, pool: { least: 1, most: 1 } },
+      sandbox: { templatesFolder, pool },
       ...settings,
     };
     await writeFile(join(home, 'config.json'), JSON.stringify(config));
