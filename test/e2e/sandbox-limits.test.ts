@@ -5,6 +5,7 @@ import { after, before, test } from 'node:test';
 import { silentLog, systemClock } from '@holdfast/core';
 import { openIdentity } from '@holdfast/identity';
 import { type Client, HoldfastError, Sandbox } from '@holdfast/sdk';
+import { assertContinuous, startCounter, ticksBeyond } from './setup/counter.ts';
 import { assertRefused } from './setup/refusals.ts';
 import { SandboxServer } from './setup/sandbox-server.ts';
 import { until } from './setup/until.ts';
@@ -249,4 +250,22 @@ test('another memory tier is frozen on its first use', bound, async () => {
   assert.equal((await child?.info())?.memoryMib, 1_024);
   await child?.delete();
   await box.delete();
+});
+
+test('[R-resume-intact] a sandbox of two processors that are both busy stands by and comes back', bound, async () => {
+  const box = await Sandbox.create(server.client, { memoryMib: 2_048, idleTimeoutMs: 0 });
+  assert.equal((await box.exec('nproc')).stdout, '2\n');
+  await startCounter(box);
+  await box.spawn('busy', 'while :; do :; done & while :; do :; done');
+  let last = 0;
+  for (let round = 0; round < 3; round++) {
+    last = (await ticksBeyond(box, last + 3)).length;
+    assert.equal((await box.standby()).state, 'standby');
+  }
+  const [child] = await box.fork();
+  assert.ok(child !== undefined);
+  for (const each of [box, child]) {
+    assertContinuous(await ticksBeyond(each, last + 3));
+    await each.delete();
+  }
 });

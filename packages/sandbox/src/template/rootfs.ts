@@ -18,7 +18,8 @@ export async function buildRootfs(
   onProgress: (fraction: number) => void,
 ): Promise<void> {
   await rm(output, { force: true });
-  const args = ['--format=null', '--variant=minbase', `--include=${recipe.packages.join(',')}`];
+  const args = ['--format=null', '--variant=minbase'];
+  if (recipe.packages.length > 0) args.push(`--include=${recipe.packages.join(',')}`);
   args.push('--aptopt=Acquire::Languages "none"', '--aptopt=Acquire::Retries "3"');
   for (const folder of leftOut) args.push(`--dpkgopt=path-exclude=${folder}/*`);
   args.push(`--customize-hook=upload ${nodePath} /usr/local/bin/node`);
