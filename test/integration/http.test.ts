@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type IncomingMessage, request } from 'node:http';
 import { connect } from 'node:net';
 import { after, before, test } from 'node:test';
 import { allRoutes, problem } from '@holdfast/contract';
@@ -97,12 +99,22 @@ test('[R-input-bounded] limits that are negative, broken or enormous', async () 
 test('[R-input-bounded] a body that is too long, told or not, is refused', async () => {
   const long = JSON.stringify({ name: 'x'.repeat(2_000_000) });
   await expectProblem(await post('/api/keys', long), 413, 'request.too_large');
-  const stream = new ReadableStream({
+  const endless = new ReadableStream({
     pull: (controller) => controller.enqueue(new Uint8Array(65_536).fill(32)),
   });
-  const answer = await post('/api/keys', stream).catch(() => null);
+  const answer = await post('/api/keys', endless).catch(() => null);
   // The client may see the answer, or the connection that was cut while it was still sending.
   if (answer !== null) await expectProblem(answer, 413, 'request.too_large');
+  for (let i = 0; i < 20; i++) {
+    // One that ends soon gets its answer each time, however much of it was on its way when it was refused.
+    const sent = request(`${server.url}/api/keys`, { method: 'POST', headers: headers() });
+    sent.write(new Uint8Array(3_000_000).fill(32));
+    sent.end();
+    const [refusal]: IncomingMessage[] = await once(sent, 'response');
+    assert.equal(refusal?.statusCode, 413);
+    refusal.resume();
+    await once(refusal, 'end');
+  }
   assert.equal((await fetch(`${server.url}/healthz`)).status, 200);
 });
 

@@ -1,6 +1,12 @@
 import type { IncomingMessage } from 'node:http';
 import { HoldfastError } from '@holdfast/core';
 
+/**
+ * The body in parts. Whoever stops reading early leaves the connection whole, so that the answer that says why still arrives; the rest
+ * of the body is read and thrown away once that is sent.
+ */
+const partsOf = (incoming: IncomingMessage): AsyncIterable<unknown> => incoming.iterator({ destroyOnReturn: false });
+
 const tooLarge = (maxBytes: number): HoldfastError =>
   new HoldfastError('request.too_large', `The body is longer than ${maxBytes} bytes.`, { maxBytes });
 
@@ -10,7 +16,7 @@ export const readBody = async (incoming: IncomingMessage, maxBytes: number): Pro
   if (told > maxBytes) throw tooLarge(maxBytes);
   const parts: Buffer[] = [];
   let size = 0;
-  for await (const part of incoming) {
+  for await (const part of partsOf(incoming)) {
     if (!(part instanceof Buffer)) continue;
     size += part.byteLength;
     if (size > maxBytes) throw tooLarge(maxBytes);
@@ -35,7 +41,7 @@ export const readJson = async (incoming: IncomingMessage, maxBytes: number): Pro
 /** The body as it comes, with the client held back while nobody reads. */
 export async function* streamBody(incoming: IncomingMessage): AsyncGenerator<Uint8Array> {
   try {
-    for await (const part of incoming) if (part instanceof Uint8Array && part.byteLength > 0) yield part;
+    for await (const part of partsOf(incoming)) if (part instanceof Uint8Array && part.byteLength > 0) yield part;
   } catch (cause) {
     throw new HoldfastError('request.invalid', 'The body broke off.', {}, { cause });
   }
