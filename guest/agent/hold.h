@@ -9,6 +9,10 @@ bool hold_available(void);
 // Occupies every processor. When it returns true, no other process runs until hold_release.
 bool hold_processors(void);
 void hold_release(void);
+// Work that has to be done before anything else runs. The agent does it with hold_finish when it wants to; should it have to
+// sleep before that, the thread that gets its processor does it instead, and lets go. `work` runs once, on either thread.
+void hold_defer(void (*work)(void));
+void hold_finish(void);
 bool holding(void);
 // Lets go when nobody came back for so long that the host must have given up.
 void hold_check(void);

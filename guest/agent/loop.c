@@ -1,5 +1,6 @@
 #include "loop.h"
 #include "hold.h"
+#include "restore.h"
 #include "session.h"
 #include <errno.h>
 #include <stdio.h>
@@ -151,7 +152,10 @@ void loop_stop(void) { stopped = true; }
 
 // While the processors are held the agent does not sleep: it looks at its port, and at nothing else, until the host speaks.
 static void hold_turn(void) {
-  while (holding() && !session_poll()) hold_check();
+  while (holding() && !session_poll()) {
+    if (!restore_waits()) hold_check();
+    else if (restore_due()) return restore_finish();
+  }
 }
 
 void loop_run(void) {
@@ -159,7 +163,10 @@ void loop_run(void) {
     if (holding()) {
       hold_turn();
       hold_check(); // also when the port is at its end and so never quiet
-    } else batch_count = epoll_wait(epoll_fd, batch, BATCH, wait_ms());
+    } else {
+      restore_finish();
+      batch_count = epoll_wait(epoll_fd, batch, BATCH, wait_ms());
+    }
     bool quiet = batch_count <= 0 && !soon && !session_can_continue();
     for (batch_at = 0; batch_at < batch_count;) {
       struct epoll_event *e = &batch[batch_at++];

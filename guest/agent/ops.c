@@ -1,6 +1,8 @@
 #include "ops.h"
 #include "loop.h"
+#include "restore.h"
 
+enum { OP_READ = 10, OP_STAT = 12, OP_LIST = 13 };
 typedef void operation(uint32_t stream, const struct fields *f);
 
 static void op_ping(uint32_t stream, const struct fields *f) {
@@ -24,5 +26,6 @@ void op_dispatch(uint32_t stream, const struct fields *f) {
   if (!run) return send_error(stream, "unknown_op", 0, "operation %llu does not exist", (unsigned long long)op);
   if (streams_open() >= STREAMS_MAX)
     return send_error(stream, "too_many_streams", 0, "%d streams are open", STREAMS_MAX);
+  if (op != OP_READ && op != OP_STAT && op != OP_LIST) restore_finish();
   run(stream, f);
 }

@@ -1,7 +1,9 @@
 // CLOCK, RESEED, IDENTITY, FREEZE, THAW, RESTORE, STATS, SYNC and POWEROFF.
 #include "restore.h"
 #include "background.h"
+#include "hold.h"
 #include "init.h"
+#include "loop.h"
 #include "ops.h"
 #include "process.h"
 #include "session.h"
@@ -19,6 +21,8 @@
 #include <unistd.h>
 
 enum { ENTROPY_MIN = 32, ENTROPY_MAX = 512, HOSTNAME_MAX = 64, MACHINE_ID_SIZE = 32 };
+// How long a restore waits for a first request behind it, in the guest's time.
+static const int64_t grace_ns = 1500000;
 
 static bool allowed;
 static int random_fd = -1; // open from the start: a restore is to take no time
@@ -36,36 +40,60 @@ static int disk(void) {
   return disk_fd;
 }
 
-static bool step_clock(uint32_t stream, const struct fields *f) {
+// The clock and the random generator as a request wants them, kept so that they can be set after the request is gone.
+struct renewal {
+  struct timespec time;
+  size_t entropy_size; // 0: none
+  uint8_t entropy[ENTROPY_MAX];
+  bool sets_clock;
+  const char *failed; // what could not be done, with `error`
+  int error;
+};
+
+static bool read_time(uint32_t stream, const struct fields *f, struct renewal *r) {
   uint64_t ns = number(f, TAG_TIME_NS, 0);
-  if (ns == 0 || ns > INT64_MAX) {
-    send_error(stream, "bad_request", 0, "TIME_NS is missing or out of range");
-    return false;
-  }
-  struct timespec t = {.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)};
-  if (clock_settime(CLOCK_REALTIME, &t) == 0) return true;
-  send_errno(stream, errno, "cannot set the clock");
+  r->sets_clock = true;
+  r->time = (struct timespec){.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)};
+  if (ns > 0 && ns <= INT64_MAX) return true;
+  send_error(stream, "bad_request", 0, "TIME_NS is missing or out of range");
   return false;
 }
 
-static bool reseed(uint32_t stream, const struct fields *f) {
+static bool read_entropy(uint32_t stream, const struct fields *f, struct renewal *r) {
   struct value v = has(f, TAG_ENTROPY) ? f->first[TAG_ENTROPY] : (struct value){0};
   if (v.length < ENTROPY_MIN || v.length > ENTROPY_MAX) {
     send_error(stream, "bad_request", 0, "ENTROPY has %d to %d bytes", ENTROPY_MIN, ENTROPY_MAX);
     return false;
   }
+  memcpy(r->entropy, v.at, r->entropy_size = v.length);
+  return true;
+}
+
+static bool reseed(const struct renewal *r) {
   struct {
     struct rand_pool_info info;
     uint8_t bytes[ENTROPY_MAX];
   } pool;
-  pool.info.entropy_count = (int)v.length * 8;
-  pool.info.buf_size = (int)v.length;
-  memcpy(pool.info.buf, v.at, v.length);
+  pool.info.entropy_count = (int)r->entropy_size * 8;
+  pool.info.buf_size = (int)r->entropy_size;
+  memcpy(pool.info.buf, r->entropy, r->entropy_size);
   // Adding alone leaves the generator on its old key for up to a minute: two forks would draw the same numbers.
   bool done = ioctl(random_fd, RNDADDENTROPY, &pool) == 0 && ioctl(random_fd, RNDRESEEDCRNG) == 0;
-  if (!done) send_errno(stream, errno, "cannot reseed the random generator");
   explicit_bzero(&pool, sizeof pool);
   return done;
+}
+
+// Talks to nobody: it may run on another thread than the agent's.
+static void renew(struct renewal *r) {
+  if (r->sets_clock && clock_settime(CLOCK_REALTIME, &r->time) < 0) r->failed = "cannot set the clock";
+  else if (r->entropy_size > 0 && !reseed(r)) r->failed = "cannot reseed the random generator";
+  r->error = errno;
+  explicit_bzero(r->entropy, sizeof r->entropy);
+}
+
+static bool answer_renewal(uint32_t stream, const struct renewal *r) {
+  if (r->failed) send_errno(stream, r->error, "%s", r->failed);
+  return !r->failed;
 }
 
 static bool hostname_valid(const char *name) {
@@ -108,11 +136,17 @@ static bool refuse(uint32_t stream) {
 }
 
 void op_clock(uint32_t stream, const struct fields *f) {
-  if (!refuse(stream) && step_clock(stream, f)) send_result(stream);
+  struct renewal r = {0};
+  if (refuse(stream) || !read_time(stream, f, &r)) return;
+  renew(&r);
+  if (answer_renewal(stream, &r)) send_result(stream);
 }
 
 void op_reseed(uint32_t stream, const struct fields *f) {
-  if (!refuse(stream) && reseed(stream, f)) send_result(stream);
+  struct renewal r = {0};
+  if (refuse(stream) || !read_entropy(stream, f, &r)) return;
+  renew(&r);
+  if (answer_renewal(stream, &r)) send_result(stream);
 }
 
 void op_identity(uint32_t stream, const struct fields *f) {
@@ -133,13 +167,44 @@ void op_thaw(uint32_t stream, const struct fields *f) {
   if (thaw(stream)) send_result(stream);
 }
 
+// A restore that waits while the agent answers what it can answer from memory before anything else runs.
+static struct {
+  bool waits;
+  uint32_t stream; // 0 when nobody waits for its result any more
+  int64_t since_ns;
+  struct renewal renewal;
+} later;
+
+static void renew_later(void) { renew(&later.renewal); }
+
+bool restore_waits(void) { return later.waits; }
+bool restore_due(void) { return now_ns() - later.since_ns > grace_ns; }
+void restore_unheard(void) { later.stream = 0; }
+
+void restore_finish(void) {
+  if (!later.waits) return;
+  later.waits = false;
+  hold_finish();
+  uint32_t stream = later.stream;
+  if (stream == 0) processes_freeze(false);
+  else if (answer_renewal(stream, &later.renewal) && thaw(stream)) send_result(stream);
+}
+
 void op_restore(uint32_t stream, const struct fields *f) {
-  bool changes = has(f, TAG_TIME_NS) || has(f, TAG_ENTROPY) || has(f, TAG_HOSTNAME) || has(f, TAG_MACHINE_ID);
-  if (changes && refuse(stream)) return;
-  if (has(f, TAG_TIME_NS) && !step_clock(stream, f)) return;
-  if (has(f, TAG_ENTROPY) && !reseed(stream, f)) return;
-  if (!identify(stream, f)) return;
-  if (thaw(stream)) send_result(stream);
+  bool renews = has(f, TAG_TIME_NS) || has(f, TAG_ENTROPY), identifies = has(f, TAG_HOSTNAME) || has(f, TAG_MACHINE_ID);
+  if ((renews || identifies) && refuse(stream)) return;
+  struct renewal r = {0};
+  if (has(f, TAG_TIME_NS) && !read_time(stream, f, &r)) return;
+  if (has(f, TAG_ENTROPY) && !read_entropy(stream, f, &r)) return;
+  if (holding() && !identifies) {
+    later.waits = true;
+    later.stream = stream;
+    later.since_ns = now_ns();
+    later.renewal = r;
+    return hold_defer(renew_later);
+  }
+  renew(&r);
+  if (answer_renewal(stream, &r) && identify(stream, f) && thaw(stream)) send_result(stream);
 }
 
 static void detach(struct process *p) {

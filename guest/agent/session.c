@@ -1,6 +1,7 @@
 #include "session.h"
 #include "ops.h"
 #include "output.h"
+#include "restore.h"
 #include "stream.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -38,6 +39,7 @@ void session_lost(void) { lost = true; }
 
 static void reset(void) {
   streams_drop();
+  restore_unheard();
   output_reset();
   last_host_id = 0;
   lingering = 0;

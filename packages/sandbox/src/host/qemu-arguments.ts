@@ -110,6 +110,9 @@ function deviceArguments(diskSizeBytes: number): string[] {
   ];
 }
 
+/** Lets the agent reach its processor's interrupt controller, see guest/agent/hold.c. */
+const openController = 'iomem=relaxed';
+
 /**
  * What the guest kernel leaves out. Each of these runs on every system call, switch or tick, and after a resume under emulation all
  * of it is translated anew; inside a guest of one owner none of it separates anybody. The boundary is the machine.
@@ -120,7 +123,7 @@ const leanKernel =
 function kernelArguments(accelerator: AcceleratorReport): string {
   const basic =
     'console=ttyS0 quiet loglevel=3 panic=-1 reboot=t cgroup_no_v1=all transparent_hugepage=madvise random.trust_cpu=on';
-  const common = `${basic} ${leanKernel}`;
+  const common = `${basic} ${openController} ${leanKernel}`;
   if (accelerator.accelerator === 'kvm') return common;
   // Speculation does not leak under emulation, where the mitigations cost most.
   return `${common} mitigations=off ${emulatedClock(accelerator.tscKhz)}`;
