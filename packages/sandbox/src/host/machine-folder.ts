@@ -59,12 +59,11 @@ export class MachineFolder {
 
   /** Makes a file of the sandbox visible to the machine; a writable one is handed over to its user. */
   async lend(file: string, name: string, writable: boolean): Promise<void> {
-    if (writable) {
-      if (this.#owner !== null) await chown(file, this.#owner, this.#owner);
-      // It was made read only for a fork that then failed, or whose forks are all gone.
-      await chmod(file, 0o644);
-    }
-    await link(file, join(this.path, name));
+    const steps = [link(file, join(this.path, name))];
+    if (writable && this.#owner !== null) steps.push(chown(file, this.#owner, this.#owner));
+    // It may have been made read only for a fork that then failed, or whose forks are all gone.
+    if (writable) steps.push(chmod(file, 0o644));
+    await Promise.all(steps);
   }
 
   /** How many files were lent so far, by the highest number in their names. */

@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { type RamLoaded, RamShim } from '../ram/index.ts';
 import { asRoot, killProcess, spawnJailed, untilGone, untilThere } from './jailed-process.ts';
 import { MachineFolder, type MachinePlace, type MachineRecord, processStartTime } from './machine-folder.ts';
-import { jailPaths, type QemuOptions, socketNames } from './qemu-arguments.ts';
+import { jailPaths, type QemuOptions, socketNames, templateNode } from './qemu-arguments.ts';
 import { Qmp } from './qmp.ts';
 
 export interface MachineSpec extends QemuOptions {
@@ -22,11 +22,8 @@ export interface MachineSpec extends QemuOptions {
   readonly uid: number;
 }
 
-/** A layer of a disk, by its file on the host. */
-export interface DiskLayer {
-  readonly file: string;
-  readonly format: 'raw' | 'qcow2';
-}
+/** A layer of a disk by its file on the host, or the template's disk, which each machine has open. */
+export type DiskLayer = { readonly file: string; readonly format: 'raw' | 'qcow2' } | 'template';
 
 const mostStateBytes = 16_777_216;
 const mostIndexBytes = 67_108_864;
@@ -111,36 +108,40 @@ export class Machine {
 
   /** Gives the machine its writable disk: the first layer is written, the others are read only. */
   async attachDisk(layers: readonly DiskLayer[]): Promise<void> {
-    const node = await this.#diskNode(layers, 'disk-top', true);
-    await this.#qmp.execute('blockdev-add', node);
-    await this.#qmp.execute('blockdev-reopen', {
-      options: [{ driver: 'raw', 'node-name': 'disk', file: 'disk-top', discard: 'unmap' }],
-    });
+    const [top, ...below] = layers;
+    if (top === undefined || top === 'template')
+      throw new HoldfastError('internal.unexpected', 'A disk has no layers.');
+    const node = await this.#diskNode(top, below, true);
+    const disk = { driver: 'raw', 'node-name': 'disk', file: 'disk-top', discard: 'unmap' };
+    // QEMU takes one after the other, and refuses the second when the first failed.
+    await Promise.all([
+      this.#qmp.execute('blockdev-add', { ...node, 'node-name': 'disk-top' }),
+      this.#qmp.execute('blockdev-reopen', { options: [disk] }),
+    ]);
   }
 
   /** Puts a new, empty layer on top of the running disk; what was on top becomes read only. */
-  async growDisk(layer: DiskLayer, previousTop: string): Promise<string> {
+  async growDisk(layer: Exclude<DiskLayer, 'template'>, previousTop: string): Promise<string> {
     const name = `disk-top-${this.#lent}`;
-    const node = await this.#diskNode([layer], name, true);
-    await this.#qmp.execute('blockdev-add', { ...node, backing: null });
+    const node = await this.#diskNode(layer, [], true);
+    await this.#qmp.execute('blockdev-add', { ...node, 'node-name': name, backing: null });
     await this.#qmp.execute('blockdev-snapshot', { node: previousTop, overlay: name });
     return name;
   }
 
   async #diskNode(
-    layers: readonly DiskLayer[],
-    name: string | null,
+    layer: Exclude<DiskLayer, 'template'>,
+    below: readonly DiskLayer[],
     writable: boolean,
   ): Promise<Record<string, unknown>> {
-    const [layer, ...below] = layers;
-    if (layer === undefined) throw new HoldfastError('internal.unexpected', 'A disk has no layers.');
     const fileName = await this.lend(layer.file, writable);
     // Without `auto-read-only` QEMU would open a layer for writing again that was taken from its user since.
     const access = { 'read-only': !writable, 'auto-read-only': true };
     const file = { driver: 'file', filename: fileName, ...access, discard: 'unmap' };
     const node = { driver: layer.format, file, 'read-only': !writable, discard: 'unmap' };
-    const named = name === null ? node : { ...node, 'node-name': name };
-    return below.length === 0 ? named : { ...named, backing: await this.#diskNode(below, null, false) };
+    const [backing, ...rest] = below;
+    if (backing === undefined) return node;
+    return { ...node, backing: backing === 'template' ? templateNode : await this.#diskNode(backing, rest, false) };
   }
 
   /** Makes a host file visible to QEMU and gives its name there. */
@@ -189,14 +190,14 @@ export class Machine {
     return this.#handedOut(path, mostStateBytes);
   }
 
-  /** Writes changed RAM pages into a layer file, durably, and gives the index of the whole image; the guest must be paused. */
+  /** Writes changed RAM pages into a layer file, not yet durably, and gives the index of the whole image; the guest must be paused. */
   async saveRam(layerFile: string, layer: number): Promise<{ index: Uint8Array; dirtyPages: number }> {
     const data = await this.lend(layerFile, true);
     const { dirtyPages } = await this.#shim.save({
       index: `${jailPaths.runtime}/saved-index`,
       data,
       layer,
-      sync: true,
+      sync: false,
     });
     return { index: await this.#handedOut(join(this.folder.runtime, 'saved-index'), mostIndexBytes), dirtyPages };
   }
@@ -207,8 +208,11 @@ export class Machine {
     layerFiles: readonly string[],
     pages: { eager: number; verify: number },
   ): Promise<RamLoaded> {
-    await writeFile(join(this.folder.runtime, 'index'), index, { mode: 0o644 });
-    const layers = await Promise.all(layerFiles.map((file) => this.lend(file, false).catch(missingLayer)));
+    const written = writeFile(join(this.folder.runtime, 'index'), index, { mode: 0o644 });
+    const [layers] = await Promise.all([
+      Promise.all(layerFiles.map((file) => this.lend(file, false).catch(missingLayer))),
+      written,
+    ]);
     return this.#shim.load({
       index: `${jailPaths.runtime}/index`,
       layers,

@@ -1,7 +1,6 @@
 import { freemem } from 'node:os';
 import { join } from 'node:path';
 import type { Log } from '@holdfast/core';
-import { frozenFiles } from '../template/freeze.ts';
 import type { FrozenTemplate } from '../template/store.ts';
 import { Machine } from './machine.ts';
 import type { MachinePlace } from './machine-folder.ts';
@@ -178,6 +177,3 @@ export class MachinePool {
     return this.#options.firstUid;
   }
 }
-
-/** The template's disk lies below all layers of a sandbox. */
-export const templateDisk = (template: FrozenTemplate): string => join(template.folder, frozenFiles.disk);

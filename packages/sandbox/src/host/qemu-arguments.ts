@@ -32,6 +32,10 @@ export interface QemuOptions {
 /** The template's RAM file as QEMU and the RAM shim name it. */
 export const ramPath = `${jailPaths.frozen}/ram`;
 
+/** The template's disk, and the block node that it is in every machine but the one that makes it. */
+const diskPath = `${jailPaths.frozen}/disk.raw`;
+export const templateNode = 'template-disk';
+
 /** Translated code that software emulation may keep, in MiB. */
 const translationBufferMib = 128;
 
@@ -74,6 +78,13 @@ export function qemuArguments(options: QemuOptions): string[] {
       `${jailPaths.template}/initramfs.cpio`,
       '-append',
       kernelArguments(accelerator),
+    );
+  if (options.ram === 'private')
+    args.push(
+      '-blockdev',
+      `driver=file,node-name=template-file,filename=${diskPath},read-only=on,cache.no-flush=on`,
+      '-blockdev',
+      `driver=raw,node-name=${templateNode},file=template-file,read-only=on`,
     );
   return [...args, ...deviceArguments(options.diskSizeBytes)];
 }

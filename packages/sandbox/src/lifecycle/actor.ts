@@ -7,7 +7,7 @@ import { Activity } from './activity.ts';
 import { type ForkOptions, forkRunning, forkStandby } from './fork.ts';
 import type { Host, Running, SandboxOperation, SandboxRow } from './host.ts';
 import { Mutex } from './mutex.ts';
-import { referencesOf, standBy } from './standby.ts';
+import { referencesOf, type StandbyManner, standBy } from './standby.ts';
 import { coldBoot, readSnapshot, startFromState } from './start.ts';
 
 /** A sandbox without memory to come back to. */
@@ -101,7 +101,7 @@ export class SandboxActor {
           reasons: this.activity.reasons(),
         });
       }
-      await this.#standBy(this.#running, { force, sync: false });
+      await this.#standBy(this.#running, { force, idle: false });
     });
   }
 
@@ -289,7 +289,7 @@ export class SandboxActor {
       .run(async () => {
         const due = this.activity.standbyAt;
         if (this.#gone || this.#running === null || due === null || due > this.#host.clock.now()) return;
-        await this.#standBy(this.#running, { force: false, sync: true });
+        await this.#standBy(this.#running, { force: false, idle: true });
       })
       .catch((error: unknown) => {
         this.#host.log.error('an idle sandbox could not stand by', { sandbox: this.#row.id, error: String(error) });
@@ -297,10 +297,10 @@ export class SandboxActor {
       });
   }
 
-  async #standBy(running: Running, how: { force: boolean; sync: boolean }): Promise<void> {
+  async #standBy(running: Running, how: StandbyManner): Promise<void> {
     this.#transition = 'standing_by';
     try {
-      this.#row = await this.#observed('standby', how, () => standBy(this.#host, this.#row, running, how));
+      this.#row = await this.#observed('standby', { ...how }, () => standBy(this.#host, this.#row, running, how));
       this.#running = null;
       running.guest.close();
       this.stop();

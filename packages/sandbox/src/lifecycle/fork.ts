@@ -55,6 +55,7 @@ export async function forkRunning(
     await machine.pause();
     host.reach('fork.paused');
     const saved = await saveMachine(host, source, running, 'fork');
+    await saved.durable;
     made.push(saved.snapshotId, ...saved.ramChain.slice(-1));
     host.reach('fork.saved');
     top = await host.files.createDisk(template);

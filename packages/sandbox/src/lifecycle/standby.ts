@@ -4,65 +4,74 @@ import type { SandboxPatch } from '../store/sandbox-table.ts';
 import { packSnapshot } from '../store/snapshot.ts';
 import type { Host, Running, SandboxRow } from './host.ts';
 
-/** A saved guest: everything is on disk, and no record names it yet. */
+/** A saved guest: everything has left its machine, and no record names it yet. */
 export interface Saved {
   readonly snapshotId: string;
   readonly ramChain: readonly string[];
   readonly dirtyPages: number;
+  /** Resolves when all of it is on disk. When it rejects the files are gone. */
+  readonly durable: Promise<void>;
 }
 
 /**
- * Writes RAM and device state of a paused machine to disk, durably. `own` writes in place into the top layer if no
- * other sandbox shares it; a fork always gets a new layer.
+ * Writes RAM and device state of a paused machine. `own` writes in place into the top layer if no other sandbox shares
+ * it; a fork always gets a new layer.
  */
 export async function saveMachine(host: Host, row: SandboxRow, running: Running, mode: 'own' | 'fork'): Promise<Saved> {
   const { machine } = running;
+  const { files } = host;
   const snapshotId = newId('snp');
   const top = row.ram_chain.at(-1);
-  const inPlace = mode === 'own' && top !== undefined && host.files.isExclusive(top);
-  const ramId = inPlace ? top : await host.files.createRam();
+  const inPlace = mode === 'own' && top !== undefined && files.isExclusive(top);
+  const ramId = inPlace ? top : await files.createRam();
   const ramChain = inPlace ? row.ram_chain : [...row.ram_chain, ramId];
-  try {
-    const [ram, state] = await Promise.all([
-      machine.saveRam(host.files.ram(ramId), ramChain.length - 1),
-      machine.saveState(),
-    ]);
-    await host.files.writeSnapshot(snapshotId, packSnapshot({ state, index: ram.index }));
-    if (!inPlace) await host.files.syncFolder('rams');
-    return { snapshotId, ramChain, dirtyPages: ram.dirtyPages };
-  } catch (error) {
-    await host.files.discard([ramId, snapshotId]);
+  const discarding = async (error: unknown): Promise<never> => {
+    await files.discard([ramId, snapshotId]);
     throw error;
-  }
+  };
+  const [ram, state] = await Promise.all([
+    machine.saveRam(files.ram(ramId), ramChain.length - 1),
+    machine.saveState(),
+  ]).catch(discarding);
+  const durable = Promise.all([
+    files.writeSnapshot(snapshotId, packSnapshot({ state, index: ram.index })),
+    files.syncRam(ramId, { isNew: !inPlace }),
+  ]).then(() => undefined, discarding);
+  durable.catch(() => undefined);
+  return { snapshotId, ramChain, dirtyPages: ram.dirtyPages, durable };
+}
+
+/** How a sandbox stands by. `idle`: by itself, and nobody waits for it, so its disk is written out too and each step is sure before the next. */
+export interface StandbyManner {
+  readonly force: boolean;
+  readonly idle: boolean;
 }
 
 /**
- * Puts a running sandbox in standby. When it returns the new row, nothing is left of it but files; when it throws, the sandbox runs on.
+ * Puts a running sandbox in standby. When it returns the new row, nothing is left of it but files. When it throws, the sandbox runs on,
+ * or its machine has ended: a disk that does not take what was written to it costs the processes.
  */
-export async function standBy(
-  host: Host,
-  row: SandboxRow,
-  running: Running,
-  how: { force: boolean; sync: boolean },
-): Promise<SandboxRow> {
+export async function standBy(host: Host, row: SandboxRow, running: Running, how: StandbyManner): Promise<SandboxRow> {
   const { machine, guest } = running;
-  await guest.freeze({ sync: how.sync, foreground: how.force ? 'detach' : 'refuse' });
+  await guest.freeze({ sync: how.idle, foreground: how.force ? 'detach' : 'refuse' });
   let saved: Saved;
   try {
     host.reach('standby.frozen');
     await machine.pause();
     host.reach('standby.paused');
     saved = await saveMachine(host, row, running, 'own');
-    host.reach('standby.saved');
+    if (how.idle) await saved.durable;
   } catch (error) {
     await carryOn(host, row, running);
     throw error;
   }
-  // All of it is on disk, so the process may end while that is recorded.
-  const ended = machine.end();
+  // Nothing is in the process any more, so it may end while the rest becomes durable.
+  const ended = how.idle ? null : machine.end();
+  await saved.durable;
+  host.reach('standby.saved');
   const after = { ...row, ...(await recordStandby(host, row, running, saved)) };
   host.reach('standby.recorded');
-  await ended;
+  await (ended ?? machine.end());
   host.reach('standby.stopped');
   host.later(machine.folder.remove());
   host.later(host.files.exchange(referencesOf(row), referencesOf(after)));
@@ -95,7 +104,7 @@ async function recordStandby(host: Host, row: SandboxRow, running: Running, save
   }
 }
 
-/** Lets a paused guest run on: after a fork, or when a standby failed before anything was recorded. Never throws; one that can't is ended. */
+/** Lets a paused guest run on: after a fork, or when a standby failed in its machine. Never throws; one that can't is ended. */
 export async function carryOn(host: Host, row: SandboxRow, running: Running): Promise<void> {
   if (running.machine.hasExited) return;
   try {

@@ -3,7 +3,6 @@ import { HoldfastError } from '@holdfast/core';
 import { GuestClient } from '../guest/index.ts';
 import { runCommand } from '../host/command.ts';
 import type { DiskLayer, Machine } from '../host/machine.ts';
-import { templateDisk } from '../host/pool.ts';
 import { type Snapshot, unpackSnapshot } from '../store/snapshot.ts';
 import type { FrozenTemplate } from '../template/store.ts';
 import type { Host, Running, SandboxRow } from './host.ts';
@@ -29,9 +28,8 @@ export interface Start {
 }
 
 /** The disk of a sandbox as layers, the template's last. */
-export function diskLayers(host: Host, row: Pick<SandboxRow, 'disk_chain'>, template: FrozenTemplate): DiskLayer[] {
-  const own = row.disk_chain.map((id): DiskLayer => ({ file: host.files.disk(id), format: 'qcow2' }));
-  return [...own, { file: templateDisk(template), format: 'raw' }];
+function diskLayers(host: Host, row: Pick<SandboxRow, 'disk_chain'>): DiskLayer[] {
+  return [...row.disk_chain.map((id): DiskLayer => ({ file: host.files.disk(id), format: 'qcow2' })), 'template'];
 }
 
 /**
@@ -55,7 +53,7 @@ export async function startFromState(
       recorded.catch(() => undefined);
       const [loaded] = await Promise.all([
         ram === null ? null : machine.loadRam(ram.index, ram.layers, pages),
-        machine.attachDisk(diskLayers(host, row, template)),
+        machine.attachDisk(diskLayers(host, row)),
       ]);
       const verification = loaded?.verification ?? null;
       const guest = greet(host, machine, row, { timeoutMs: answerTimeoutMs, identify: row.identity_pending });
@@ -88,7 +86,7 @@ export async function coldBoot(
     await runCommand('qemu-img', ['check', '-q', '-r', 'leaks', host.files.disk(top)], { timeoutMs: 60_000 });
   const machine = await host.pool.boot(template);
   try {
-    await machine.attachDisk(diskLayers(host, row, template));
+    await machine.attachDisk(diskLayers(host, row));
     await record(machine);
     const guest = greet(host, machine, row, { timeoutMs: bootTimeoutMs, identify: true });
     await machine.run();

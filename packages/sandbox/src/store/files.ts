@@ -70,6 +70,16 @@ export class SandboxFiles {
     }
   }
 
+  /** Makes what was written into a RAM layer durable. */
+  async syncRam(id: string, { isNew }: { isNew: boolean }): Promise<void> {
+    const file = await open(this.ram(id), 'r+');
+    try {
+      await Promise.all([file.datasync(), isNew ? this.syncFolder('rams') : null]);
+    } finally {
+      await file.close();
+    }
+  }
+
   async syncFolder(name: 'disks' | 'rams' | 'snapshots'): Promise<void> {
     const folder = await open(join(this.#root, name));
     try {
