@@ -202,7 +202,7 @@ export class Sandbox {
     return this.#client.resumeSandbox({ params: this.#params }, options);
   }
 
-  /** Forks RAM, processes and disk into `count` new sandboxes. With a name they are called name, name-2, … */
+  /** Forks RAM, processes and disk into `count` new sandboxes. With a name one is called that, and several are name-1, name-2, … */
   async fork(
     input: { readonly count?: number; readonly name?: string } = {},
     options?: CallOptions,
