@@ -313,7 +313,7 @@ export const sandboxRoutes = routes({
     params: id,
     summary: 'Start a named background process with a bounded log.',
     body: z
-      .object({ name: processName, logLimitBytes: int(1024, 16_777_216).default(1_048_576), ...command })
+      .object({ name: processName, logLimitBytes: int(4096, 16_777_216).default(1_048_576), ...command })
       .refine((r) => (r.argv === undefined) !== (r.shell === undefined), oneCommand),
     response: processRecord,
   },

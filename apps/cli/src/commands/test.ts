@@ -18,6 +18,7 @@ const hidden = [
   'DATABASE_URL',
   'OPENAI_API_KEY',
   'OPENAI_BASE_URL',
+  'OPENAI_MODEL',
   'NODE_OPTIONS',
   'NODE_TEST_CONTEXT',
 ];
