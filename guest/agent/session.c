@@ -19,7 +19,7 @@ enum { FEATURES_MAX = 16, NONCE_SIZE = 16 };
 static enum { FRESH, OPEN, DEAD } state;
 static struct handler port = {.fd = -1};
 static struct handler acceptor = {.fd = -1};
-static bool lasting, readable, blocked, lost;
+static bool lasting, readable, blocked, lost, unanswered;
 static uint8_t input[INPUT_SIZE + 1]; // one more: fields_parse terminates the last text behind the payload
 static size_t head, tail;
 static uint32_t zeros, last_host_id;
@@ -43,7 +43,7 @@ static void reset(void) {
   output_reset();
   last_host_id = 0;
   lingering = 0;
-  lost = false;
+  lost = unanswered = false;
   timer_clear(&linger_timer);
 }
 
@@ -88,6 +88,7 @@ static const char *hello(uint8_t *payload, uint32_t length) {
   put_text(&w, TAG_BOOT_ID, boot_id());
   for (int i = 0; i < feature_count; i++) put_text(&w, TAG_FEATURES, features[i]);
   frame_end(&w, FRAME_HELLO, 0);
+  unanswered = lasting;
   return NULL;
 }
 
@@ -254,6 +255,12 @@ static void parse(void) {
 static void try_accept(void);
 
 static void host_away(void) {
+  // A machine that is taken over hears of the end of its host and of the next one's beginning late and apart. When the next one has
+  // spoken already, and still waits for its answer, this is not its end.
+  if (unanswered) {
+    readable = false;
+    return;
+  }
   reset();
   state = FRESH;
   head = tail = 0;
@@ -348,6 +355,7 @@ static void flush(void) {
     readable = true;
   }
   blocked = output_used() > 0;
+  if (!blocked) unanswered = false;
   // Only now: otherwise each write that was taken would wake the agent.
   if (blocked) loop_watch(&port, EPOLLIN | EPOLLRDHUP | EPOLLOUT);
 }

@@ -24,6 +24,9 @@ export interface MachineSpec extends QemuOptions {
 /** A layer of a disk by its file on the host, or the template's disk, which each machine has open. */
 export type DiskLayer = { readonly file: string; readonly format: 'raw' | 'qcow2' } | 'template';
 
+/** What the names of nodes that a guest writes to begin with; the number of the lent file follows. */
+export const topNode = 'disk-top-';
+
 const mostStateBytes = 16_777_216;
 const mostIndexBytes = 67_108_864;
 
@@ -105,27 +108,34 @@ export class Machine {
     return this.#qmp;
   }
 
-  /** Gives the machine its writable disk: the first layer is written, the others are read only. */
-  async attachDisk(layers: readonly DiskLayer[]): Promise<void> {
+  /** Gives the machine its writable disk: the first layer is written, the others are read only. Gives the node of the first. */
+  async attachDisk(layers: readonly DiskLayer[]): Promise<string> {
     const [top, ...below] = layers;
     if (top === undefined || top === 'template')
       throw new HoldfastError('internal.unexpected', 'A disk has no layers.');
+    const name = this.#nextTop();
     const node = await this.#diskNode(top, below, true);
-    const disk = { driver: 'raw', 'node-name': 'disk', file: 'disk-top', discard: 'unmap' };
+    const disk = { driver: 'raw', 'node-name': 'disk', file: name, discard: 'unmap' };
     // QEMU takes one after the other, and refuses the second when the first failed.
     await Promise.all([
-      this.#qmp.execute('blockdev-add', { ...node, 'node-name': 'disk-top' }),
+      this.#qmp.execute('blockdev-add', { ...node, 'node-name': name }),
       this.#qmp.execute('blockdev-reopen', { options: [disk] }),
     ]);
+    return name;
   }
 
   /** Puts a new, empty layer on top of the running disk; what was on top becomes read only. */
   async growDisk(layer: Exclude<DiskLayer, 'template'>, previousTop: string): Promise<string> {
-    const name = `disk-top-${this.#lent}`;
+    const name = this.#nextTop();
     const node = await this.#diskNode(layer, [], true);
     await this.#qmp.execute('blockdev-add', { ...node, 'node-name': name, backing: null });
     await this.#qmp.execute('blockdev-snapshot', { node: previousTop, overlay: name });
     return name;
+  }
+
+  /** The node of the layer that is lent next: an adopter finds by its number which file it is. */
+  #nextTop(): string {
+    return `${topNode}${this.#lent}`;
   }
 
   async #diskNode(

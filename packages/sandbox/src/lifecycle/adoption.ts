@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { HoldfastError } from '@holdfast/core';
 import { z } from 'zod';
-import { Machine } from '../host/machine.ts';
+import { Machine, topNode } from '../host/machine.ts';
 import { type MachineRecord, processStartTime, readMachineRecord } from '../host/machine-folder.ts';
 import type { FrozenTemplate } from '../template/store.ts';
 import type { Host, Running, SandboxRow } from './host.ts';
@@ -87,10 +87,9 @@ async function giveUp(host: Host, row: SandboxRow, machine: Machine, error: unkn
 async function topOfDisk(machine: Machine, host: Host, row: SandboxRow): Promise<string | null> {
   const nodes = blockNodes.parse(await machine.qmp.execute('query-blockstats'));
   const name = nodes.find((node) => node['node-name'] === 'disk')?.parent?.['node-name'];
-  const number = name === undefined ? undefined : /^disk-top(?:-(\d+))?$/.exec(name);
   const [top] = row.disk_chain;
-  if (name === undefined || number === undefined || number === null || top === undefined) return null;
-  return (await machine.folder.isLent(`lent-${number[1] ?? 0}`, host.files.disk(top))) ? name : null;
+  if (name === undefined || top === undefined || !name.startsWith(topNode)) return null;
+  return (await machine.folder.isLent(`lent-${name.slice(topNode.length)}`, host.files.disk(top))) ? name : null;
 }
 
 const isAlive = async (record: MachineRecord): Promise<boolean> =>

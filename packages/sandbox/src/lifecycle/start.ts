@@ -51,7 +51,7 @@ export async function startFromState(
     try {
       recorded = start.record(machine);
       recorded.catch(() => undefined);
-      const [loaded] = await Promise.all([
+      const [loaded, diskTop] = await Promise.all([
         ram === null ? null : machine.loadRam(ram.index, ram.layers, pages),
         machine.attachDisk(diskLayers(host, row)),
       ]);
@@ -62,7 +62,7 @@ export async function startFromState(
       await recorded;
       start.reach.recorded();
       await machine.run();
-      return { machine, guest, template, diskTop: 'disk-top', since: host.clock.monotonic(), verification };
+      return { machine, guest, template, diskTop, since: host.clock.monotonic(), verification };
     } catch (error) {
       // What the caller records next must come after this record, which may still be under way.
       await Promise.allSettled([recorded, machine.destroy()]);
@@ -86,12 +86,12 @@ export async function coldBoot(
     await runCommand('qemu-img', ['check', '-q', '-r', 'leaks', host.files.disk(top)], { timeoutMs: 60_000 });
   const machine = await host.pool.boot(template);
   try {
-    await machine.attachDisk(diskLayers(host, row));
+    const diskTop = await machine.attachDisk(diskLayers(host, row));
     await record(machine);
     const guest = greet(host, machine, row, { timeoutMs: bootTimeoutMs, identify: true });
     await machine.run();
     await guest.ready;
-    return { machine, guest, template, diskTop: 'disk-top', since: host.clock.monotonic(), verification: null };
+    return { machine, guest, template, diskTop, since: host.clock.monotonic(), verification: null };
   } catch (error) {
     const words = await machine.console().catch(() => '');
     host.log.error('a sandbox did not boot from its disk', { sandbox: row.id, console: words.slice(-1_000) });
