@@ -32,7 +32,7 @@ static int helpers;
 static int64_t since_ns;
 static atomic_int wanted, arrived;
 static pthread_mutex_t deferring = PTHREAD_MUTEX_INITIALIZER;
-static void (*deferred)(void);
+static void (*_Atomic deferred)(void);
 static char stacks[HELPERS_MAX][STACK_SIZE] __attribute__((aligned(16)));
 
 // Interrupts that a processor does not accept wait, they are not lost. The first tick and the first signals of devices are a quarter
@@ -72,33 +72,33 @@ static bool precede(int priority) {
   return sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &param) == 0;
 }
 
-static bool run_deferred(void) {
+// With the lock held until the processors are let go, so that the agent, which does the same, finds all of it done or nothing.
+static void run_deferred(bool release) {
   pthread_mutex_lock(&deferring);
-  void (*work)(void) = deferred;
-  deferred = NULL;
+  void (*work)(void) = atomic_exchange(&deferred, NULL);
   if (work) work();
+  if (release) hold_release();
   pthread_mutex_unlock(&deferring);
-  return work != NULL;
 }
 
-// The agent sleeps: it waits for a disk, which answers by an interrupt and may need other threads.
-static void stand_in(void) {
-  atomic_store(&deaf, false);
-  accept_interrupts();
-  if (run_deferred()) hold_release();
-}
+static bool too_long(void) { return now_ns() - since_ns > longest_ns; }
 
 static void *occupy(void *processor) {
   pin((int)(ptrdiff_t)processor);
   precede(PRIORITY);
   for (;;) {
     while (!atomic_load(&wanted)) syscall(SYS_futex, &wanted, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
-    // When each processor runs one of these threads the agent is on none.
-    if (atomic_fetch_add(&arrived, 1) == helpers - 1) stand_in();
-    else ignore_interrupts();
-    while (atomic_load(&wanted) && atomic_load(&deaf)) __builtin_ia32_pause();
+    // When each processor runs one of these threads the agent is on none: it sleeps until a disk answers, by an interrupt.
+    bool last = atomic_fetch_add(&arrived, 1) == helpers - 1, hears = false;
+    if (!last) ignore_interrupts();
+    while (atomic_load(&wanted)) {
+      if (last && atomic_exchange(&deaf, false)) hears = false;
+      if (!hears && !atomic_load(&deaf)) accept_interrupts();
+      hears = !atomic_load(&deaf);
+      if (last && (atomic_load(&deferred) || too_long())) run_deferred(true);
+      __builtin_ia32_pause();
+    }
     accept_interrupts();
-    while (atomic_load(&wanted)) __builtin_ia32_pause();
     atomic_fetch_sub(&arrived, 1);
   }
   return NULL;
@@ -159,16 +159,10 @@ void hold_release(void) {
   accept_interrupts();
 }
 
-void hold_defer(void (*work)(void)) {
-  pthread_mutex_lock(&deferring);
-  deferred = work;
-  pthread_mutex_unlock(&deferring);
-}
+void hold_defer(void (*work)(void)) { atomic_store(&deferred, work); }
 
-void hold_finish(void) { run_deferred(); }
+void hold_finish(void) { run_deferred(false); }
 
 void hold_check(void) {
-  if (!holding() || now_ns() - since_ns <= longest_ns) return;
-  hold_finish();
-  hold_release();
+  if (holding() && too_long()) run_deferred(true);
 }
