@@ -35,7 +35,12 @@ export async function verifyCounter(box: BoxFacts, sandbox: Sandbox): Promise<vo
     return known !== null && read.pid === known.pid && read.last <= known.last ? null : read;
   });
   if (known !== null && !box.memoryInDoubt) {
-    if (found === 'none') throw new Error(`${box.name} lost its processes, and nothing had happened to its machine`);
+    if (found === 'none') {
+      const events = (await sandbox.events({ limit: 1_000 }))
+        .slice(-8)
+        .map((e) => `${e.at} ${e.type} ${JSON.stringify(e.data)}`);
+      throw new Error(`${box.name} lost its processes, and nothing had happened to its machine:\n${events.join('\n')}`);
+    }
     if (found.pid !== known.pid) throw new Error(`${box.name}: its process ${known.pid} is now ${found.pid}`);
   }
   if (found === 'none') {

@@ -81,7 +81,15 @@ export class Machine {
     const folder = await MachineFolder.reopen(place);
     try {
       const lent = await folder.countLent();
-      const machine = new Machine(id, record, folder, await connectWires(folder), untilGone(record));
+      const wires = await connectWires(folder);
+      // A process that is not our child can only be watched by looking, but its control socket closes when it ends.
+      const machine = new Machine(
+        id,
+        record,
+        folder,
+        wires,
+        wires.qmp.closed.then(() => untilGone(record)),
+      );
       machine.#lent = lent;
       return machine;
     } catch (error) {
