@@ -138,7 +138,49 @@ export const errorCatalogue = {
     'Use a live provider, or record this conversation anew.',
   ),
   'gateway.overloaded': kind(503, 'Too many model calls are under way.', 'Try again in a moment.', true),
+  'gateway.idempotency_running': kind(
+    409,
+    'A request with this idempotency key is under way.',
+    'Wait for its answer, then send the same request again to read it.',
+    true,
+  ),
+  'gateway.idempotency_mismatch': kind(
+    422,
+    'This idempotency key belongs to another request.',
+    'Use a new key for each request that differs.',
+  ),
+  'gateway.idempotency_lost': kind(
+    410,
+    'The answer to this idempotency key is no longer there.',
+    'It was done, but its answer was too large to keep. Use a new key to do it again.',
+  ),
+  'gateway.model_not_allowed': kind(
+    403,
+    'This key may not use that model.',
+    'Use one of the models that the details name, or another key.',
+  ),
   'gateway.closed': kind(503, 'The gateway is shutting down.', 'Send the request again to a running server.', true),
+  'runaway.killed': kind(403, 'This was stopped by a kill switch.', 'Ask whoever set the kill switch to lift it.'),
+  'runaway.cap_reached': kind(
+    403,
+    'A cap of the run is reached.',
+    'The details name the cap. Raise it, or begin a new run.',
+  ),
+  'runaway.repeated_call': kind(
+    403,
+    'The run makes the same tool call again and again.',
+    'Let the agent do something else, or raise the limit of repeated calls.',
+  ),
+  'runaway.unchanged_input': kind(
+    403,
+    'The input of the run grows, and nothing in it is new.',
+    'Let the agent do something else, or raise the limit of unchanged inputs.',
+  ),
+  'webhook.address_refused': kind(
+    400,
+    'Webhooks may not be sent to that address.',
+    'Use a public address, or allow it in the configuration of the server.',
+  ),
   'trace.not_found': kind(404, 'No such trace.', 'Check the id; spans of a running trace arrive with a short delay.'),
   'host.command_failed': kind(500, 'A program on the host failed.', 'See its output in the details.'),
   'host.qemu_missing': kind(

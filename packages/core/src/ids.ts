@@ -21,6 +21,10 @@ export const idPrefixes = [
   'prv', // provider
   'mdl', // model call
   'trc', // trace
+  'team', // team
+  'whk', // webhook
+  'kil', // kill switch
+  'hld', // amount held for a call of a run
 ] as const;
 export type IdPrefix = (typeof idPrefixes)[number];
 
