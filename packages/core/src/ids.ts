@@ -19,6 +19,8 @@ export const idPrefixes = [
   'evt', // event
   'req', // request
   'prv', // provider
+  'pky', // secrets of a provider
+  'rte', // model route
   'mdl', // model call
   'trc', // trace
   'team', // team
