@@ -15,6 +15,7 @@ export const requirements = {
   'R-viewer-reads-only': 'A viewer changes nothing; a developer changes no keys.',
   'R-closed-by-default': 'Without a valid key nothing of a workspace is shown or done.',
   'R-revoked-at-once': 'A revoked key stops working at once, in every process.',
+  'R-virtual-keys': 'A key does only what it is bound to: its user, team, agent, run, models and end.',
   'R-secrets-stay-secret': 'Keys and passwords are in no log, list or database column.',
   'R-audit-append-only': 'The audit log cannot be changed.',
   'R-migrations-forward':

@@ -14,6 +14,12 @@ const unnamed = [
   'whoami',
   'createKey',
   'listKeys',
+  'createTeam',
+  'listTeams',
+  'createAgent',
+  'listAgents',
+  'createUser',
+  'listUsers',
   'createSandbox',
   'listSandboxes',
   'listTemplates',
@@ -105,7 +111,7 @@ for (const name of names.filter((each) => !isUnnamed(each)))
   });
 
 test('[R-isolation] lists and answers about oneself show nothing of another workspace', async () => {
-  for (const name of ['whoami', 'listKeys', 'listSandboxes', 'listTemplates', 'listTraces', 'listModels'] as const) {
+  for (const name of names.filter((each) => isUnnamed(each) && allRoutes[each].method === 'GET')) {
     const { status, text } = await call(server.url, foreignKey, name);
     assert.equal(status, 200, name);
     for (const [what, id] of Object.entries(mine)) assert.ok(!text.includes(id), `${name} shows ${what}`);

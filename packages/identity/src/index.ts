@@ -1,4 +1,4 @@
 export { type AuditEntry, audit } from './audit.ts';
 export { type Identity, type IdentityOptions, openIdentity } from './identity.ts';
-export type { Keys } from './keys.ts';
+export type { Keys, NewKey } from './keys.ts';
 export { includesRole, mayUseModel, type Principal } from './principal.ts';

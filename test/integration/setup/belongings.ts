@@ -23,6 +23,8 @@ export const fillWorkspace = async (server: RunningServer, ownerKey: string, nam
   const { database, identity, observability } = server.layers;
   const principal = await identity.authenticate(ownerKey);
   const { key } = await identity.keys.create(principal, { name: 'victim', role: 'viewer' });
+  const team = await identity.teams.create(principal, 'victims');
+  const agent = await identity.agents.create(principal, { name: 'victim' });
   const traceId = newTraceId();
   const span = {
     traceId,
@@ -39,6 +41,8 @@ export const fillWorkspace = async (server: RunningServer, ownerKey: string, nam
   return {
     workspaceId: principal.workspaceId,
     keyId: key.id,
+    teamId: team.id,
+    agentId: agent.id,
     sandboxId: await insertSandbox(database, principal.workspaceId, name),
     sandboxName: name,
     traceId,

@@ -5,6 +5,8 @@ import type { CallInput } from './call.ts';
 export interface Belongings {
   readonly workspaceId: string;
   readonly keyId: string;
+  readonly teamId: string;
+  readonly agentId: string;
   readonly sandboxId: string;
   readonly sandboxName: string;
   readonly traceId: string;
@@ -25,6 +27,14 @@ export const inputsFor = (own: Belongings): Record<RouteName, CallInput> => {
     createKey: { body: { name: 'another', role: 'owner' } },
     listKeys: {},
     revokeKey: { params: { id: own.keyId } },
+    createTeam: { body: { name: 'another' } },
+    listTeams: {},
+    removeTeam: { params: { id: own.teamId } },
+    createAgent: { body: { name: 'another' } },
+    listAgents: {},
+    removeAgent: { params: { id: own.agentId } },
+    createUser: { body: { name: 'another' } },
+    listUsers: {},
     createSandbox: { body: { name: 'intruder' } },
     listSandboxes: {},
     getSandbox: { params },
