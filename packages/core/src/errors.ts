@@ -138,6 +138,22 @@ export const errorCatalogue = {
     'Use a live provider, or record this conversation anew.',
   ),
   'gateway.overloaded': kind(503, 'Too many model calls are under way.', 'Try again in a moment.', true),
+  'gateway.no_target_left': kind(
+    503,
+    'No target of the route is well enough to be asked.',
+    'Wait as long as Retry-After says, or add another target to the route.',
+    true,
+  ),
+  'gateway.request_rejected': kind(
+    400,
+    'The provider refused the request.',
+    'Correct the request as the message of the provider says.',
+  ),
+  'gateway.secret_unreadable': kind(
+    500,
+    'A stored secret cannot be opened.',
+    'Bring back the master key that sealed it, or store the secret anew.',
+  ),
   'gateway.idempotency_running': kind(
     409,
     'A request with this idempotency key is under way.',

@@ -21,14 +21,19 @@ const variant = z.strictObject({
   targets,
 });
 
+const ttlSeconds = z.number().int().min(1).max(2_592_000);
+
+/** What a route says of caching; `CachePolicy` of the caches as a document. */
 const cachePolicy = z.strictObject({
-  /** Answers to the very same request are replayed. */
-  exact: z.boolean().default(false),
-  /** Answers to a request that means the same are replayed; asks this model for embeddings, at this least similarity. */
+  exactTtlSeconds: ttlSeconds.nullable().default(null),
   semantic: z
-    .strictObject({ model: modelName, threshold: z.number().min(0.5).max(1).default(0.95) })
-    .optional(),
-  ttlSeconds: z.number().int().min(1).max(2_592_000).default(3_600),
+    .strictObject({
+      embeddingModel: modelName,
+      threshold: z.number().min(0).max(1).default(0.95),
+      ttlSeconds: ttlSeconds.default(3_600),
+    })
+    .nullable()
+    .default(null),
 });
 
 const fields = {
@@ -57,4 +62,3 @@ export const modelRouteConfiguration = z
 export type TargetConfiguration = z.output<typeof targetConfiguration>;
 export type ModelRouteConfiguration = z.output<typeof modelRouteConfiguration>;
 export type RouteStrategy = z.output<typeof routeStrategy>;
-export type CachePolicy = z.output<typeof cachePolicy>;
