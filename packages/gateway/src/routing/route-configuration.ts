@@ -40,7 +40,7 @@ const fields = {
   /** What callers give as `model`. */
   name: modelName,
   strategy: routeStrategy.default('priority'),
-  /** Calls of one conversation go to the same target while it is well. */
+  /** Calls of one conversation go to the same target while it is well; for the strategies `priority` and `weight`. */
   sticky: z.boolean().default(false),
   targets: targets.optional(),
   /** Instead of `targets`: each call belongs to one of these by weight, with `sticky` each conversation. */
@@ -57,6 +57,7 @@ const namesTwice = (names: readonly string[]): boolean => new Set(names).size !=
 export const modelRouteConfiguration = z
   .strictObject(fields)
   .refine((r) => (r.targets === undefined) !== (r.variants === undefined), 'give either targets or variants')
+  .refine((r) => !r.sticky || r.strategy === 'priority' || r.strategy === 'weight', 'sticky goes with priority or weight')
   .refine((r) => !namesTwice(r.variants?.map((v) => v.name) ?? []), 'two variants have one name');
 
 export type TargetConfiguration = z.output<typeof targetConfiguration>;
