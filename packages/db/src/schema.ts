@@ -54,6 +54,58 @@ export interface AuditLogTable {
   details: ColumnType<unknown, string | undefined, string>;
 }
 
+export interface BudgetGenerationsTable {
+  workspace_id: string;
+  generation: number;
+}
+
+export interface BudgetHoldsTable {
+  call_id: string;
+  process_id: string;
+  window_ids: number[];
+  swept_amounts: number[];
+  attempt: ColumnType<unknown, string, string>;
+  opened_at: Generated<Date>;
+}
+
+export interface BudgetSlicesTable {
+  process_id: string;
+  window_id: number;
+  granted: number;
+  spent: Generated<number>;
+  loose: boolean;
+}
+
+export interface BudgetWindowsTable {
+  id: GeneratedAlways<number>;
+  budget_id: string;
+  workspace_id: string;
+  subject_id: string;
+  starts_at: Date;
+  ends_at: Date | null;
+  debited: Generated<number>;
+  spent: Generated<number>;
+  told_percent: Generated<number>;
+  told_exhausted: Generated<boolean>;
+}
+
+export interface BudgetsTable {
+  id: string;
+  workspace_id: string;
+  unit: 'micro_usd' | 'requests' | 'tokens';
+  scope: 'workspace' | 'team' | 'user' | 'key' | 'agent' | 'run';
+  subject_id: Generated<string>;
+  endpoint: Generated<string>;
+  period: 'minute' | 'hour' | 'day' | 'week' | 'month' | 'total';
+  time_zone: Generated<string>;
+  amount: number;
+  hard: Generated<boolean>;
+  thresholds: Generated<number[]>;
+  created_at: Generated<Date>;
+  generation: Generated<number>;
+  removed_at: Date | null;
+}
+
 export interface GatewayEventsTable {
   seq: GeneratedAlways<number>;
   id: string;
@@ -63,6 +115,16 @@ export interface GatewayEventsTable {
   subject: string;
   data: ColumnType<unknown, string | undefined, string>;
   once: string | null;
+}
+
+export interface GatewayProcessesTable {
+  id: string;
+  place: string;
+  pid: number;
+  born: string;
+  started_at: Generated<Date>;
+  seen_at: Generated<Date>;
+  last_write: Generated<number>;
 }
 
 export interface GatewayProviderKeysTable {
@@ -121,6 +183,50 @@ export interface KillSwitchesTable {
   lifted_at: Date | null;
 }
 
+export interface ModelAttemptsTable {
+  id: string;
+  call_id: string;
+  attempt: number;
+  workspace_id: string;
+  team_id: string | null;
+  user_id: string | null;
+  key_id: string;
+  agent_id: string | null;
+  run_id: string | null;
+  step: string | null;
+  endpoint: string;
+  requested_model: string;
+  route: string | null;
+  variant: string | null;
+  provider: string;
+  provider_model: string;
+  response_model: string | null;
+  price_version: string | null;
+  recorded: boolean;
+  streamed: boolean;
+  cache: 'exact' | 'semantic' | 'replayed' | null;
+  status: number | null;
+  error_class: string | null;
+  usage_source: 'provider' | 'estimated' | 'none';
+  input_tokens: number | null;
+  cache_read_tokens: number | null;
+  cache_write_5m_tokens: number | null;
+  cache_write_1h_tokens: number | null;
+  output_tokens: number | null;
+  reasoning_tokens: number | null;
+  images: number | null;
+  audio_seconds: number | null;
+  characters: number | null;
+  cost_micro_usd: number | null;
+  latency_ms: number;
+  first_token_ms: number | null;
+  trace_id: string;
+  span_id: string;
+  tags: ColumnType<unknown, string, string>;
+  started_at: Date;
+  admitted_at: Date;
+}
+
 export interface ModelCallsTable {
   id: string;
   workspace_id: string;
@@ -145,6 +251,16 @@ export interface ModelCallsTable {
   trace_id: string;
   span_id: string;
   started_at: Date;
+}
+
+export interface PriceOverridesTable {
+  id: string;
+  workspace_id: string;
+  provider: string;
+  model: string;
+  effective_from: Date;
+  price: ColumnType<unknown, string, string>;
+  created_at: Generated<Date>;
 }
 
 export interface RunCapsTable {
@@ -322,13 +438,21 @@ export interface Schema {
   answer_cache: AnswerCacheTable;
   api_keys: ApiKeysTable;
   audit_log: AuditLogTable;
+  budget_generations: BudgetGenerationsTable;
+  budget_holds: BudgetHoldsTable;
+  budget_slices: BudgetSlicesTable;
+  budget_windows: BudgetWindowsTable;
+  budgets: BudgetsTable;
   gateway_events: GatewayEventsTable;
+  gateway_processes: GatewayProcessesTable;
   gateway_provider_keys: GatewayProviderKeysTable;
   gateway_providers: GatewayProvidersTable;
   gateway_routes: GatewayRoutesTable;
   idempotency_keys: IdempotencyKeysTable;
   kill_switches: KillSwitchesTable;
+  model_attempts: ModelAttemptsTable;
   model_calls: ModelCallsTable;
+  price_overrides: PriceOverridesTable;
   run_caps: RunCapsTable;
   run_holds: RunHoldsTable;
   run_totals: RunTotalsTable;

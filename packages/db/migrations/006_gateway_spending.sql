@@ -1,0 +1,369 @@
+-- What may be spent, what is reserved, and what was spent. Amounts are whole and in the unit of their budget:
+-- micro-dollars, requests or tokens. Locks are always taken in the order process, windows by id, slices.
+
+create table budgets (
+  id text primary key check (length(id) <= 64),
+  workspace_id text not null references workspaces (id),
+  unit text not null check (unit in ('micro_usd', 'requests', 'tokens')),
+  scope text not null check (scope in ('workspace', 'team', 'user', 'key', 'agent', 'run')),
+  -- Whose; empty: each one of the scope has the whole amount for itself. Always empty for the workspace.
+  subject_id text not null default '' check (length(subject_id) <= 128),
+  -- Only calls of that endpoint count; empty: all.
+  endpoint text not null default '' check (length(endpoint) <= 64),
+  period text not null check (period in ('minute', 'hour', 'day', 'week', 'month', 'total')),
+  time_zone text not null default 'UTC' check (length(time_zone) between 1 and 64),
+  amount bigint not null check (amount > 0 and amount <= 9007199254740991),
+  -- A budget that is not hard refuses nothing, it only counts and tells.
+  hard boolean not null default true,
+  -- Percent of the amount at which events are published.
+  thresholds integer[] not null default '{}' check (cardinality(thresholds) <= 10),
+  created_at timestamptz not null default clock_timestamp(),
+  -- Of the workspace, when the row was last changed; lets processes read only what is new.
+  generation bigint not null default 0,
+  -- Windows and ledger go on naming a budget that was removed.
+  removed_at timestamptz,
+  check (scope <> 'workspace' or subject_id = '')
+);
+create index budgets_by_generation on budgets (workspace_id, generation);
+create unique index budgets_distinct on budgets (workspace_id, unit, scope, subject_id, endpoint, period, hard)
+  where removed_at is null;
+
+-- A call is admitted under the generation it was checked against, or not at all.
+create table budget_generations (
+  workspace_id text primary key,
+  generation bigint not null
+);
+
+create function stamp_budget() returns trigger language plpgsql as $$
+begin
+  insert into budget_generations as g (workspace_id, generation) values (new.workspace_id, 1)
+    on conflict (workspace_id) do update set generation = g.generation + 1
+    returning generation into new.generation;
+  return new;
+end
+$$;
+create trigger budgets_stamped before insert or update on budgets for each row execute function stamp_budget();
+
+create table budget_windows (
+  id bigint generated always as identity primary key,
+  budget_id text not null references budgets (id),
+  workspace_id text not null,
+  subject_id text not null,
+  starts_at timestamptz not null,
+  -- Null: a budget in total.
+  ends_at timestamptz,
+  -- Spent, and given to processes: a slice is only cut from what is beyond that.
+  debited bigint not null default 0,
+  -- Settled by processes whose slices have come back; slices have the rest.
+  spent bigint not null default 0,
+  told_percent integer not null default 0,
+  told_exhausted boolean not null default false,
+  unique (budget_id, subject_id, starts_at)
+);
+create index budget_windows_by_end on budget_windows (ends_at) where ends_at is not null;
+
+-- A gateway process. It lives as long as it writes; `place`, `pid` and `born` let its neighbours see its end at once.
+create table gateway_processes (
+  id text primary key,
+  place text not null,
+  pid integer not null,
+  born text not null,
+  started_at timestamptz not null default clock_timestamp(),
+  seen_at timestamptz not null default clock_timestamp(),
+  -- Number of its last write: one that is repeated because its answer was lost changes nothing.
+  last_write bigint not null default 0
+) with (fillfactor = 50);
+
+-- What a process may spend of a window without asking.
+create table budget_slices (
+  process_id text not null,
+  window_id bigint not null,
+  granted bigint not null,
+  spent bigint not null default 0,
+  -- May have amounts in it that no call has reserved, so that others may hope to get them.
+  loose boolean not null,
+  primary key (window_id, process_id)
+) with (fillfactor = 50);
+create index budget_slices_by_process on budget_slices (process_id);
+
+-- Calls that are under way. The row is there before anything is sent to a provider.
+create table budget_holds (
+  call_id text collate "C" primary key,
+  process_id text not null,
+  window_ids bigint[] not null,
+  -- What each window is charged when nobody lives to settle the call.
+  swept_amounts bigint[] not null,
+  -- The ledger row for that case.
+  attempt json not null,
+  opened_at timestamptz not null default clock_timestamp()
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000);
+
+create table price_overrides (
+  id text primary key,
+  workspace_id text not null references workspaces (id),
+  provider text not null check (length(provider) between 1 and 64),
+  model text not null check (length(model) between 1 and 256),
+  -- In force from then on, until a later one of the same model is.
+  effective_from timestamptz not null,
+  price jsonb not null,
+  created_at timestamptz not null default clock_timestamp(),
+  unique (workspace_id, provider, model, effective_from)
+);
+
+-- One row for each attempt to get an answer, written once. No foreign keys: what was spent outlives whoever spent it.
+create table model_attempts (
+  id text collate "C" primary key,
+  call_id text not null,
+  attempt integer not null check (attempt >= 1),
+  workspace_id text not null,
+  team_id text,
+  user_id text,
+  key_id text not null,
+  agent_id text,
+  run_id text,
+  step text,
+  endpoint text not null,
+  requested_model text not null,
+  route text,
+  variant text,
+  provider text not null,
+  provider_model text not null,
+  response_model text,
+  price_version text,
+  -- A replayed recording: tokens and cost are those of the recorded reply, nothing was spent.
+  recorded boolean not null,
+  streamed boolean not null,
+  cache text check (cache in ('exact', 'semantic', 'replayed')),
+  -- HTTP status of the provider; null when no answer came.
+  status integer,
+  -- Null when the attempt succeeded; `abandoned` when the process ended before the attempt did.
+  error_class text,
+  usage_source text not null check (usage_source in ('provider', 'estimated', 'none')),
+  -- Disjoint; reasoning is part of output.
+  input_tokens bigint check (input_tokens >= 0),
+  cache_read_tokens bigint check (cache_read_tokens >= 0),
+  cache_write_5m_tokens bigint check (cache_write_5m_tokens >= 0),
+  cache_write_1h_tokens bigint check (cache_write_1h_tokens >= 0),
+  output_tokens bigint check (output_tokens >= 0),
+  reasoning_tokens bigint check (reasoning_tokens >= 0),
+  images bigint check (images >= 0),
+  audio_seconds double precision check (audio_seconds >= 0),
+  characters bigint check (characters >= 0),
+  -- Null when the price of the model is not known.
+  cost_micro_usd bigint check (cost_micro_usd >= 0),
+  latency_ms double precision not null,
+  first_token_ms double precision,
+  trace_id text not null,
+  span_id text not null,
+  tags jsonb not null,
+  started_at timestamptz not null,
+  -- Decides in which windows of its budgets it counts: the database's time when the call was admitted.
+  admitted_at timestamptz not null
+);
+create index model_attempts_by_time on model_attempts (workspace_id, started_at desc);
+create index model_attempts_by_run on model_attempts (workspace_id, run_id, started_at) where run_id is not null;
+
+create function model_attempts_are_immutable() returns trigger language plpgsql as $$
+begin
+  raise exception 'model_attempts rows never change' using errcode = 'integrity_constraint_violation';
+end
+$$;
+create trigger model_attempts_immutable before update or delete on model_attempts
+  for each row execute function model_attempts_are_immutable();
+create trigger model_attempts_not_truncated before truncate on model_attempts
+  for each statement execute function model_attempts_are_immutable();
+
+insert into model_attempts (id, call_id, attempt, workspace_id, user_id, key_id, endpoint, requested_model, route, provider,
+  provider_model, recorded, streamed, status, error_class, usage_source, input_tokens, cache_read_tokens,
+  cache_write_5m_tokens, cache_write_1h_tokens, output_tokens, reasoning_tokens, cost_micro_usd, latency_ms, first_token_ms,
+  trace_id, span_id, tags, started_at, admitted_at)
+select id, id, attempt, workspace_id, user_id, key_id, endpoint, requested_model, route, provider, provider_model, recorded,
+  streamed, status, error_class, case when input_tokens is null then 'none' else 'provider' end,
+  greatest(input_tokens - coalesce(cached_tokens, 0), 0), case when input_tokens is null then null else coalesce(cached_tokens, 0) end,
+  case when input_tokens is null then null else 0 end, case when input_tokens is null then null else 0 end, output_tokens,
+  case when input_tokens is null then null else 0 end, cost_micro_usd, latency_ms, first_token_ms, trace_id, span_id, '{}',
+  started_at, started_at
+from model_calls;
+
+-- Rows of the ledger from their JSON. Those that are there already stay as they are; answers the ids of the new ones.
+create function gateway_store_attempts(p_attempts json) returns setof text language sql as $$
+  insert into model_attempts
+  select a.* from json_populate_recordset(null::model_attempts, p_attempts) a
+  on conflict (id) do nothing
+  returning id
+$$;
+
+-- Ends the slices of a process in these windows: what is left goes back, what was spent stays with the window. A slice
+-- that spent more than it had takes the difference from the window.
+create function gateway_fold_slices(p_process text, p_windows bigint[]) returns void language plpgsql as $$
+begin
+  perform 1 from budget_windows where id = any (p_windows) order by id for update;
+  update budget_windows w set spent = w.spent + s.spent, debited = w.debited - s.granted + s.spent
+    from budget_slices s where s.process_id = p_process and s.window_id = any (p_windows) and w.id = s.window_id;
+  delete from budget_slices where process_id = p_process and window_id = any (p_windows);
+end
+$$;
+
+-- Everything that a process has to write, in one transaction: new holds, ended calls, rows of the ledger, what its slices
+-- spent (p_spent) and gave back (p_returned, p_loose), and slices that end (p_folded). `late` are attempts of calls whose
+-- hold was swept already: only what the ledger does not have yet is charged, straight to the windows.
+-- Answers `fenced` when the process was taken for dead, else the calls whose hold was refused because the budgets of their
+-- workspace have changed.
+create function gateway_write(
+  p_process text, p_number bigint, p_holds json, p_workspaces text[], p_generations bigint[], p_closed text[],
+  p_attempts json, p_windows bigint[], p_spent bigint[], p_returned bigint[], p_loose boolean[], p_folded bigint[],
+  p_late json, out fenced boolean, out refused text[], out at_ms double precision
+) language plpgsql as $$
+declare
+  v_last bigint;
+  v_stale text[];
+begin
+  at_ms := extract(epoch from clock_timestamp()) * 1000;
+  select last_write into v_last from gateway_processes where id = p_process for update;
+  fenced := not found;
+  if fenced then return; end if;
+  if v_last >= p_number then
+    select array_agg(h.call_id) into refused from json_to_recordset(p_holds) as h(call_id text)
+      where not exists (select from budget_holds b where b.call_id = h.call_id);
+    return;
+  end if;
+  update gateway_processes set seen_at = clock_timestamp(), last_write = p_number where id = p_process;
+  if cardinality(p_workspaces) > 0 then
+    select array_agg(g.workspace_id) into v_stale from unnest(p_workspaces, p_generations) as g(workspace_id, generation)
+      where g.generation <> coalesce(
+        (select b.generation from budget_generations b where b.workspace_id = g.workspace_id), 0);
+    insert into budget_holds (call_id, process_id, window_ids, swept_amounts, attempt)
+      select h.call_id, p_process, h.windows, h.amounts, h.attempt
+      from json_to_recordset(p_holds) as h(call_id text, windows bigint[], amounts bigint[], workspace text, attempt json)
+      where v_stale is null or h.workspace <> all (v_stale);
+    if v_stale is not null then
+      select array_agg(h.call_id) into refused from json_to_recordset(p_holds) as h(call_id text, workspace text)
+        where h.workspace = any (v_stale);
+    end if;
+  end if;
+  if p_attempts is not null then perform gateway_store_attempts(p_attempts); end if;
+  if cardinality(p_closed) > 0 then delete from budget_holds where call_id = any (p_closed); end if;
+  if p_late is not null then perform gateway_charge_late(p_late); end if;
+  if cardinality(p_windows) > 0 then
+    if exists (select from unnest(p_returned) as r where r <> 0) then
+      perform 1 from budget_windows
+        where id in (select u.id from unnest(p_windows, p_returned) as u(id, r) where u.r <> 0) order by id for update;
+      update budget_windows w set debited = w.debited - u.r
+        from unnest(p_windows, p_returned) as u(id, r) where w.id = u.id and u.r <> 0;
+    end if;
+    update budget_slices s set spent = s.spent + u.spent, granted = s.granted - u.returned, loose = s.loose and u.loose
+      from unnest(p_windows, p_spent, p_returned, p_loose) as u(id, spent, returned, loose)
+      where s.window_id = u.id and s.process_id = p_process;
+  end if;
+  if cardinality(p_folded) > 0 then perform gateway_fold_slices(p_process, p_folded); end if;
+end
+$$;
+
+create function gateway_charge_late(p_late json) returns void language plpgsql as $$
+declare
+  l record;
+begin
+  perform 1 from budget_windows where id in (
+    select unnest(q.windows) from json_to_recordset(p_late) as q(windows bigint[])) order by id for update;
+  for l in select * from json_to_recordset(p_late) as q(attempt json, windows bigint[], amounts bigint[]) loop
+    if exists (select from gateway_store_attempts(json_build_array(l.attempt))) then
+      update budget_windows w set spent = w.spent + u.amount, debited = w.debited + u.amount
+        from unnest(l.windows, l.amounts) as u(id, amount) where w.id = u.id;
+    end if;
+  end loop;
+end
+$$;
+
+-- Cuts slices. Each request names a window and what the calls that wait need of it (`need`, the first of them `first`) and
+-- what the process would like to have on top (`want`). Near the end of a budget nothing comes on top, so that nobody sits
+-- on what another could use. A limit that is not in money lets the first call of a window through, however large it is.
+create function gateway_lease(p_process text, p_requests json)
+returns table (ord integer, window_id bigint, granted bigint, short boolean, tight boolean, others boolean)
+language plpgsql as $$
+declare
+  r record;
+  b record;
+  v_free bigint;
+  v_spare bigint;
+  v_debited bigint;
+begin
+  perform 1 from gateway_processes where id = p_process for update;
+  if not found then return; end if;
+  update gateway_processes set seen_at = clock_timestamp() where id = p_process;
+  for r in
+    select * from json_to_recordset(p_requests)
+      as q(ord integer, budget text, subject text, starts double precision, ends double precision, need bigint, first bigint, want bigint)
+    order by q.budget, q.subject, q.starts
+  loop
+    select x.amount, x.unit, x.hard, x.workspace_id into strict b from budgets x where x.id = r.budget for share;
+    loop
+      select w.id, w.debited into window_id, v_debited from budget_windows w
+        where w.budget_id = r.budget and w.subject_id = r.subject and w.starts_at = to_timestamp(r.starts / 1000) for update;
+      exit when found;
+      insert into budget_windows (budget_id, workspace_id, subject_id, starts_at, ends_at)
+        values (r.budget, b.workspace_id, r.subject, to_timestamp(r.starts / 1000), to_timestamp(r.ends / 1000))
+        on conflict do nothing;
+    end loop;
+    ord := r.ord;
+    v_free := greatest(b.amount - v_debited, 0);
+    if not b.hard then
+      granted := 0; short := false; tight := false;
+    elsif b.unit <> 'micro_usd' and v_debited = 0 and r.first > b.amount then
+      granted := r.first; short := r.need > r.first; tight := true;
+    elsif r.need > v_free then
+      granted := v_free; short := true; tight := true;
+    else
+      v_spare := least(r.want, (v_free - r.need) / 16);
+      tight := v_spare < r.first;
+      granted := r.need + case when tight then 0 else v_spare end;
+      short := false;
+    end if;
+    others := short and exists (
+      select from budget_slices s where s.window_id = gateway_lease.window_id and s.process_id <> p_process and s.loose);
+    if others then perform pg_notify('gateway_recall', window_id::text); end if;
+    if granted > 0 then
+      update budget_windows w set debited = w.debited + gateway_lease.granted where w.id = gateway_lease.window_id;
+    end if;
+    insert into budget_slices as s (process_id, window_id, granted, loose)
+      values (p_process, gateway_lease.window_id, gateway_lease.granted, gateway_lease.granted > 0)
+      on conflict on constraint budget_slices_pkey
+      do update set granted = s.granted + excluded.granted, loose = s.loose or excluded.loose;
+    return next;
+  end loop;
+end
+$$;
+
+-- Settles all that a dead process left behind: each hold once, at the cost of its input, under the number of the attempt
+-- that was under way; then its slices end. Without `p_force` only when it was not seen since `p_silent_since`.
+-- Answers how many holds there were, or null when the process lives or is gone already.
+create function gateway_reclaim(p_process text, p_silent_since timestamptz, p_force boolean) returns bigint
+language plpgsql as $$
+declare
+  v_seen timestamptz;
+  v_holds bigint;
+begin
+  select seen_at into v_seen from gateway_processes where id = p_process for update;
+  if not found or (not p_force and v_seen > p_silent_since) then return null; end if;
+  insert into model_attempts
+    select a.* from budget_holds h
+    cross join lateral (
+      select count(*) + 1 as number from model_attempts m where m.id > h.call_id || '.' and m.id < h.call_id || '/'
+    ) n
+    cross join lateral json_populate_record(null::model_attempts, (h.attempt::jsonb || jsonb_build_object(
+      'id', h.call_id || '.' || n.number, 'attempt', n.number,
+      'latency_ms', extract(epoch from clock_timestamp() - h.opened_at) * 1000))::json) a
+    where h.process_id = p_process
+    on conflict (id) do nothing;
+  update budget_slices s set spent = s.spent + c.amount
+    from (
+      select u.window_id, sum(u.amount)::bigint as amount from budget_holds h, unnest(h.window_ids, h.swept_amounts) as u(window_id, amount)
+      where h.process_id = p_process group by u.window_id
+    ) c
+    where s.process_id = p_process and s.window_id = c.window_id;
+  delete from budget_holds where process_id = p_process;
+  get diagnostics v_holds = row_count;
+  perform gateway_fold_slices(p_process, array(select window_id from budget_slices where process_id = p_process));
+  delete from gateway_processes where id = p_process;
+  return v_holds;
+end
+$$;
