@@ -176,6 +176,24 @@ export const errorCatalogue = {
     'Use one of the models that the details name, or another key.',
   ),
   'gateway.closed': kind(503, 'The gateway is shutting down.', 'Send the request again to a running server.', true),
+  'budget.exhausted': kind(
+    402,
+    'A budget has nothing left for this call.',
+    'The details name the budget: wait for its next window, or raise it.',
+  ),
+  'budget.unpriced': kind(
+    402,
+    'The price of this model is not known, and a hard budget applies.',
+    'Add a price for the model, or use one that has a price.',
+  ),
+  'budget.unavailable': kind(
+    503,
+    'The budgets cannot be checked at the moment, so no call is made.',
+    'Try again when the database is back.',
+    true,
+  ),
+  'limit.requests': kind(429, 'Too many requests in this minute.', 'Wait as long as Retry-After says.', true),
+  'limit.tokens': kind(429, 'Too many tokens in this minute.', 'Wait as long as Retry-After says.', true),
   'runaway.killed': kind(403, 'This was stopped by a kill switch.', 'Ask whoever set the kill switch to lift it.'),
   'runaway.cap_reached': kind(
     403,

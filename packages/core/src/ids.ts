@@ -22,6 +22,9 @@ export const idPrefixes = [
   'pky', // secrets of a provider
   'rte', // model route
   'mdl', // model call
+  'bgt', // budget
+  'prc', // price override
+  'gwp', // gateway process
   'trc', // trace
   'team', // team
   'whk', // webhook
