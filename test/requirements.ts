@@ -16,6 +16,10 @@ export const requirements = {
   'R-closed-by-default': 'Without a valid key nothing of a workspace is shown or done.',
   'R-revoked-at-once': 'A revoked key stops working at once, in every process.',
   'R-virtual-keys': 'A key does only what it is bound to: its user, team, agent, run, models and end.',
+  'R-kill-switch': 'A kill switch ends calls under way and refuses new ones, in every process, within a second.',
+  'R-run-caps':
+    'A run never gets beyond its caps on dollars, tokens, calls and steps, however many calls it makes at once.',
+  'R-runaway': 'A run that repeats itself is found, told of, and refused where that is configured.',
   'R-secrets-stay-secret': 'Keys and passwords are in no log, list or database column.',
   'R-audit-append-only': 'The audit log cannot be changed.',
   'R-migrations-forward':

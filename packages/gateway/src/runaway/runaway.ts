@@ -19,6 +19,8 @@ export interface RunawayCall {
   /** Upper bounds of what the call can use; null: unpriced, which a cap on dollars refuses. */
   readonly worstCaseMicroUsd: bigint | null;
   readonly worstCaseTokens: number;
+  /** Estimated input alone. */
+  readonly inputTokens: number;
 }
 
 /** What a run has reserved for one call. */
@@ -33,6 +35,8 @@ export interface Runaway {
    * Errors: `runaway.killed`, `runaway.cap_reached`, `runaway.repeated_call`, `runaway.unchanged_input`.
    */
   check(call: RunawayCall): Promise<RunHold>;
+  /** `runaway.killed` when a kill switch concerns these, else null; for what is answered without a call, as by a cache. */
+  refusal(scopes: RunScopes): HoldfastError | null;
   /** Calls `abort` when the key, agent, run or workspace is killed, here or in another process; the answer ends that. */
   onKill(scopes: RunScopes, abort: (error: HoldfastError) => void): () => void;
   close(): Promise<void>;
