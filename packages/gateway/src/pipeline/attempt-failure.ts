@@ -13,6 +13,7 @@ export type ErrorClass =
   | 'recording_exhausted'
   | 'client_disconnected'
   | 'gateway_closed'
+  | 'killed'
   | 'internal';
 
 export interface AttemptFailureFacts {
@@ -23,7 +24,10 @@ export interface AttemptFailureFacts {
   readonly failover: boolean;
   /** HTTP status of the provider, when it answered. */
   readonly status?: number;
-  readonly retryAfter?: string | null;
+  /** Milliseconds that the provider asks to be left alone. */
+  readonly retryAfterMs?: number | null;
+  /** The target is at fault, and is worse off for it: counts for its breaker. */
+  readonly targetAtFault?: boolean;
 }
 
 /** Why an attempt gave no answer, or no whole one. */
