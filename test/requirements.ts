@@ -20,6 +20,10 @@ export const requirements = {
   'R-run-caps':
     'A run never gets beyond its caps on dollars, tokens, calls and steps, however many calls it makes at once.',
   'R-runaway': 'A run that repeats itself is found, told of, and refused where that is configured.',
+  'R-cache-scoped':
+    'An answer is cached for one workspace, and only for a request that is equal, or near enough where that is asked for.',
+  'R-idempotency':
+    'Requests with one idempotency key are done once; the finished answer is replayed, a running one says so.',
   'R-secrets-stay-secret': 'Keys and passwords are in no log, list or database column.',
   'R-audit-append-only': 'The audit log cannot be changed.',
   'R-migrations-forward':
