@@ -12,12 +12,14 @@ export interface Door {
   readonly takesForms: boolean;
   /** The answer is JSON or, when asked for, server-sent events; false for audio and for texts of other forms. */
   readonly isJson: boolean;
+  /** No provider bills it. */
+  readonly isFree: boolean;
 }
 
-const openAi = { family: 'openai', stream: 'body', list: null, takesForms: false, isJson: true } as const;
+const openAi = { family: 'openai', stream: 'body', list: null, takesForms: false, isJson: true, isFree: false } as const;
 const image = { ...openAi, format: 'openai-images', takesForms: true } as const;
 const audio = { ...openAi, format: 'openai-audio', takesForms: true, isJson: false } as const;
-const gemini = { family: 'gemini', list: null, takesForms: false, isJson: true } as const;
+const gemini = { family: 'gemini', list: null, takesForms: false, isJson: true, isFree: false } as const;
 
 /** By the names of the contract's routes. */
 export const doors = {
@@ -33,7 +35,7 @@ export const doors = {
   messages: { ...openAi, family: 'anthropic', endpoint: 'messages', format: 'anthropic', list: 'messages' },
   countTokens: {
     ...{ ...openAi, family: 'anthropic', endpoint: 'messages.count_tokens', format: 'anthropic-count' },
-    ...{ list: 'messages', stream: false },
+    ...{ list: 'messages', stream: false, isFree: true },
   },
   geminiGenerate: { ...gemini, endpoint: 'gemini.generate', format: 'gemini', list: 'contents', stream: false },
   geminiStream: { ...gemini, endpoint: 'gemini.generate', format: 'gemini', list: 'contents', stream: true },

@@ -135,6 +135,7 @@ class DatabaseIdempotency implements Idempotency {
                 headers = ${JSON.stringify(answer.headers)}::jsonb, body = ${Buffer.from(answer.body)},
                 streamed = ${answer.streamed} where ${own()}`,
         ),
+      lose: () => end('finished', () => sql`update idempotency_keys set state = 'lost' where ${own()}`),
       abandon: () => end('given up', () => sql`delete from idempotency_keys where ${own()}`),
     };
   }

@@ -18,6 +18,8 @@ export interface IdempotencyRequest {
 export interface IdempotencyTicket {
   /** Keeps the answer for whoever sends the key again. Resolves when that is durable. Never rejects: a failure is logged. */
   finish(answer: StoredAnswer): Promise<void>;
+  /** It was done, but its answer is too long to keep: the key stays used. */
+  lose(): Promise<void>;
   /** The request came to nothing that should be repeated, such as a refusal by a budget: the key is free again. */
   abandon(): Promise<void>;
 }

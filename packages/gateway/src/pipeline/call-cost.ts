@@ -1,7 +1,6 @@
-import type { Estimate } from '../formats/format.ts';
+import type { Estimate, Usage } from '../formats/format.ts';
 import type { AttemptRecord, UsageSource } from '../ledger/ledger.ts';
 import type { OtherUsage, Price, PriceTable } from '../prices/price-table.ts';
-import type { Usage } from '../formats/format.ts';
 import type { Target } from '../routing/target.ts';
 
 /** When neither the request nor the model says how long an answer can get. */
@@ -22,12 +21,20 @@ export class CallCost {
   readonly #at: Date;
   readonly #estimate: Estimate;
   readonly #other: OtherUsage;
+  readonly #isFree: boolean;
 
-  constructor(prices: PriceTable, at: Date, estimate: Estimate, other: OtherUsage) {
+  /** `isFree` for calls that no provider bills, such as counting tokens. */
+  constructor(prices: PriceTable, at: Date, estimate: Estimate, other: OtherUsage, isFree: boolean) {
     this.#prices = prices;
     this.#at = at;
     this.#estimate = estimate;
     this.#other = other;
+    this.#isFree = isFree;
+  }
+
+  /** The estimated input. */
+  get inputTokens(): number {
+    return this.#isFree ? 0 : this.#estimate.inputTokens;
   }
 
   priceOf({ provider, model }: Target): Price | null {
@@ -36,7 +43,7 @@ export class CallCost {
 
   /** The most that one attempt at this target costs; null when it has no price. */
   most(target: Target): bigint | null {
-    if (target.provider.recorded) return 0n;
+    if (target.provider.recorded || this.#isFree) return 0n;
     const price = this.priceOf(target);
     if (price === null) return null;
     const { maxOutputTokens: outputCap } = this.#estimate;
@@ -44,6 +51,7 @@ export class CallCost {
   }
 
   worstCase(targets: readonly Target[]): WorstCase {
+    if (this.#isFree) return { microUsd: 0n, inputMicroUsd: 0n, tokens: 0 };
     const { inputTokens, maxOutputTokens, choices } = this.#estimate;
     let microUsd: bigint | null = 0n;
     let inputMicroUsd = 0n;
@@ -70,6 +78,7 @@ export class CallCost {
     const { priceProvider } = target.provider;
     const answered = responseModel === null ? null : this.#prices.find(priceProvider, responseModel, this.#at);
     const price = answered ?? this.priceOf(target);
+    if (this.#isFree) return { price, microUsd: 0n };
     if (usage === null && Object.keys(other).length === 0) return { price, microUsd: null };
     return {
       price,

@@ -72,7 +72,7 @@ export class TargetHealth {
     return stale ? null : (this.#latencyMs ?? Number.POSITIVE_INFINITY);
   }
 
-  /** A call is on its way. One of the four below must follow. */
+  /** A call is on its way. One of `succeeded`, `failed`, `coolDown` and `undecided` must follow. */
   begin(): void {
     this.#askedAt = this.#clock.monotonic();
     if (this.#isOpen) this.#probing = true;
@@ -106,8 +106,13 @@ export class TargetHealth {
   /** It answered, and asks to be left alone for so long. True when this closed the breaker. */
   coolDown(ms: number): boolean {
     this.#failed += 1;
-    this.#coolUntil = Math.max(this.#coolUntil, this.#clock.monotonic() + Math.min(Math.max(ms, 0), maxCooldownMs));
+    this.leaveAlone(ms);
     return this.#close();
+  }
+
+  /** It asks, on top of a failure, to be left alone for so long. */
+  leaveAlone(ms: number): void {
+    this.#coolUntil = Math.max(this.#coolUntil, this.#clock.monotonic() + Math.min(Math.max(ms, 0), maxCooldownMs));
   }
 
   /** The call ended for reasons that say nothing of the target. */
