@@ -56,8 +56,6 @@ create table budget_windows (
   debited bigint not null default 0,
   -- Settled by processes whose slices have come back; slices have the rest.
   spent bigint not null default 0,
-  told_percent integer not null default 0,
-  told_exhausted boolean not null default false,
   unique (budget_id, subject_id, starts_at)
 );
 create index budget_windows_by_end on budget_windows (ends_at) where ends_at is not null;
@@ -205,18 +203,20 @@ end
 $$;
 
 -- Everything that a process has to write, in one transaction: new holds, ended calls, rows of the ledger, what its slices
--- spent (p_spent) and gave back (p_returned, p_loose), and slices that end (p_folded). `late` are attempts of calls whose
+-- spent (p_spent) and gave back (p_returned, p_loose), and slices that end (p_folded). A process that missed the answer to
+-- a lease says what it knows it has (p_known, before what it returns), and what it does not know of goes back. `late` are attempts of calls whose
 -- hold was swept already: only what the ledger does not have yet is charged, straight to the windows.
 -- Answers `fenced` when the process was taken for dead, else the calls whose hold was refused because the budgets of their
 -- workspace have changed.
 create function gateway_write(
   p_process text, p_number bigint, p_holds json, p_workspaces text[], p_generations bigint[], p_closed text[],
-  p_attempts json, p_windows bigint[], p_spent bigint[], p_returned bigint[], p_loose boolean[], p_folded bigint[],
-  p_late json, out fenced boolean, out refused text[], out at_ms double precision
+  p_attempts json, p_windows bigint[], p_spent bigint[], p_returned bigint[], p_loose boolean[], p_known bigint[],
+  p_folded bigint[], p_late json, out fenced boolean, out refused text[], out at_ms double precision
 ) language plpgsql as $$
 declare
   v_last bigint;
   v_stale text[];
+  v_returned bigint[];
 begin
   at_ms := extract(epoch from clock_timestamp()) * 1000;
   select last_write into v_last from gateway_processes where id = p_process for update;
@@ -245,14 +245,21 @@ begin
   if cardinality(p_closed) > 0 then delete from budget_holds where call_id = any (p_closed); end if;
   if p_late is not null then perform gateway_charge_late(p_late); end if;
   if cardinality(p_windows) > 0 then
-    if exists (select from unnest(p_returned) as r where r <> 0) then
+    v_returned := p_returned;
+    for i in 1 .. cardinality(p_windows) loop
+      if p_known[i] is not null then
+        v_returned[i] := v_returned[i] + coalesce((select s.granted from budget_slices s
+          where s.window_id = p_windows[i] and s.process_id = p_process), p_known[i]) - p_known[i];
+      end if;
+    end loop;
+    if exists (select from unnest(v_returned) as r where r <> 0) then
       perform 1 from budget_windows
-        where id in (select u.id from unnest(p_windows, p_returned) as u(id, r) where u.r <> 0) order by id for update;
+        where id in (select u.id from unnest(p_windows, v_returned) as u(id, r) where u.r <> 0) order by id for update;
       update budget_windows w set debited = w.debited - u.r
-        from unnest(p_windows, p_returned) as u(id, r) where w.id = u.id and u.r <> 0;
+        from unnest(p_windows, v_returned) as u(id, r) where w.id = u.id and u.r <> 0;
     end if;
     update budget_slices s set spent = s.spent + u.spent, granted = s.granted - u.returned, loose = s.loose and u.loose
-      from unnest(p_windows, p_spent, p_returned, p_loose) as u(id, spent, returned, loose)
+      from unnest(p_windows, p_spent, v_returned, p_loose) as u(id, spent, returned, loose)
       where s.window_id = u.id and s.process_id = p_process;
   end if;
   if cardinality(p_folded) > 0 then perform gateway_fold_slices(p_process, p_folded); end if;

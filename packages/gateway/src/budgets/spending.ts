@@ -9,7 +9,7 @@ export interface CallFacts {
   readonly scopes: Scopes;
   /**
    * The most the call can cost, all its attempts together counted as one: the dearest candidate. Null: a candidate has
-   * no price, which a budget in dollars refuses. Zero is allowed for recordings only.
+   * no price, which a hard budget in dollars refuses. Zero only when the model costs nothing.
    */
   readonly worstCaseMicroUsd: bigint | null;
   /** The estimated input at the price of the dearest candidate: what is charged when nobody lives to settle the call. */
@@ -53,14 +53,19 @@ export interface Hold {
 export interface Spending {
   /**
    * Resolves once the hold is durable: from then on not even kill -9 makes the call free.
-   * Errors: `budget.exhausted` (details: budgetId, scope, limitMicroUsd, retryAfterMs or null for a budget in total),
+   * Errors: `budget.exhausted` (details: budgetId, scope, limit, needed and retryAfterMs, null when waiting does not help),
    * `budget.unpriced`, `budget.unavailable` (the database is away, with retryAfterMs), `limit.requests` and
    * `limit.tokens` (with retryAfterMs), `request.invalid` for amounts that are negative or no exact integers.
    */
   admit(facts: CallFacts): Promise<Hold>;
   readonly ledger: Ledger;
+  /** Resolves when all that was settled before is durable. */
+  flush(): Promise<void>;
   /** Holds that are open in this process. */
   readonly openHolds: number;
-  /** Settles nothing by itself: waits until all that was settled is durable, and returns every slice. */
+  /**
+   * Waits until all that was settled is durable and returns every slice. A hold that is still open is settled at the cost
+   * of its input, so end the calls first.
+   */
   close(): Promise<void>;
 }
