@@ -24,6 +24,10 @@ export const requirements = {
     'An answer is cached for one workspace, and only for a request that is equal, or near enough where that is asked for.',
   'R-idempotency':
     'Requests with one idempotency key are done once; the finished answer is replayed, a running one says so.',
+  'R-events': 'What happens in the gateway is kept in order, once, and whoever follows is told.',
+  'R-webhooks': 'A webhook is signed, and repeated until it is taken or has failed for good.',
+  'R-ssrf': 'Nobody makes the server call an address that is not public, unless its configuration allows that.',
+  'R-metrics': 'The gateway counts attempts, tokens, cost and times for Prometheus, with a bounded number of series.',
   'R-secrets-stay-secret': 'Keys and passwords are in no log, list or database column.',
   'R-audit-append-only': 'The audit log cannot be changed.',
   'R-migrations-forward':
