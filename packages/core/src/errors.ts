@@ -85,7 +85,7 @@ export const errorCatalogue = {
   'gateway.endpoint_unsupported': kind(
     404,
     'The gateway does not serve this endpoint.',
-    'Use /v1/chat/completions or /v1/models.',
+    'See /api/openapi.json for its endpoints; the provider of the model must have it, too.',
   ),
   'gateway.rate_limited': kind(
     429,
@@ -143,6 +143,11 @@ export const errorCatalogue = {
     'No target of the route is well enough to be asked.',
     'Wait as long as Retry-After says, or add another target to the route.',
     true,
+  ),
+  'gateway.route_loop': kind(
+    508,
+    'The call has passed through too many gateways.',
+    'A provider of a gateway is a gateway that leads back to it: correct its base URL.',
   ),
   'gateway.request_rejected': kind(
     400,

@@ -202,6 +202,7 @@ export class ModelCall {
       ...{ scopes, step, body, format: door.format },
       worstCaseMicroUsd: worst.microUsd,
       worstCaseTokens: worst.tokens,
+      inputTokens: this.#cost.inputTokens,
     });
     try {
       this.#hold = await this.#admit(worst);

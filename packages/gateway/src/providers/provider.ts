@@ -48,6 +48,4 @@ export interface Provider {
   formatFor(endpoint: Endpoint, format: WireFormat): WireFormat | null;
   /** Resolves with the answer's head; its body is read afterwards. Rejects with the signal's reason once aborted. */
   send(call: ProviderCall, signal: AbortSignal): Promise<ProviderAnswer>;
-  /** Ends idle connections; calls under way go on. */
-  close(): Promise<void>;
 }
