@@ -59,4 +59,12 @@ export const requirements = {
   'R-no-orphans': 'After a crash no process, folder, file or disk block is left that belongs to no sandbox.',
   'R-recovers-by-itself':
     'A server that starts after any crash becomes ready in a consistent state without help, and one that lives through the end of a machine or of PostgreSQL goes on.',
+  'R-budget-never-overspent':
+    'A hard budget admits exactly the calls it has room for, at every level, from however many processes at once.',
+  'R-spending-durable':
+    'After kill -9 of the gateway or of PostgreSQL at any point, ledger, holds and budgets agree: nothing is free, nothing is charged twice.',
+  'R-spending-fails-closed':
+    'No call is made that could not be reserved: not without the database, not without a price.',
+  'R-limits-let-in': 'A limit per minute admits the first call of each minute, and says when to come back.',
+  'R-prices-generated': 'The table of prices is what its source says, and an override of a workspace is its own.',
 } as const satisfies Record<`R-${string}`, string>;

@@ -282,10 +282,10 @@ end
 $$;
 
 -- Cuts slices. Each request names a window and what the calls that wait need of it (`need`, the first of them `first`) and
--- what the process would like to have on top (`want`). Near the end of a budget nothing comes on top, so that nobody sits
--- on what another could use. A limit that is not in money lets the first call of a window through, however large it is.
+-- what the process would like to have on top (`want`). `least` is what the most modest of them lacks. Near the end of a budget nothing comes on top, so that nobody sits
+-- on what another could use. A budget that has another revision than the process knows gives nothing. A limit that is not in money lets the first call of a window through, however large it is.
 create function gateway_lease(p_process text, p_requests json)
-returns table (ord integer, window_id bigint, granted bigint, short boolean, tight boolean, others boolean)
+returns table (ord integer, window_id bigint, granted bigint, short boolean, tight boolean, others boolean, stale boolean)
 language plpgsql as $$
 declare
   r record;
@@ -299,10 +299,17 @@ begin
   update gateway_processes set seen_at = clock_timestamp() where id = p_process;
   for r in
     select * from json_to_recordset(p_requests)
-      as q(ord integer, budget text, subject text, starts double precision, ends double precision, need bigint, first bigint, want bigint)
+      as q(ord integer, budget text, subject text, starts double precision, ends double precision, need bigint, first bigint, least bigint,
+        want bigint, revision bigint)
     order by q.budget, q.subject, q.starts
   loop
-    select x.amount, x.unit, x.hard, x.workspace_id into strict b from budgets x where x.id = r.budget for share;
+    select x.amount, x.unit, x.hard, x.workspace_id, x.generation into strict b from budgets x where x.id = r.budget for share;
+    stale := b.generation <> r.revision;
+    if stale then
+      ord := r.ord; window_id := null; granted := 0; short := false; tight := true; others := false;
+      return next;
+      continue;
+    end if;
     loop
       select w.id, w.debited into window_id, v_debited from budget_windows w
         where w.budget_id = r.budget and w.subject_id = r.subject and w.starts_at = to_timestamp(r.starts / 1000) for update;
@@ -318,7 +325,8 @@ begin
     elsif b.unit <> 'micro_usd' and v_debited = 0 and r.first > b.amount then
       granted := r.first; short := r.need > r.first; tight := true;
     elsif r.need > v_free then
-      granted := v_free; short := true; tight := true;
+      -- A rest that is too small for anybody who waits stays where all can get it.
+      granted := case when v_free >= r.least then v_free else 0 end; short := true; tight := true;
     else
       v_spare := least(r.want, (v_free - r.need) / 16);
       tight := v_spare < r.first;

@@ -29,6 +29,8 @@ export interface Budget {
   readonly hard: boolean;
   /** Percent of the amount at which an event is published, rising. */
   readonly thresholds: readonly number[];
+  /** Rises with every change. */
+  readonly revision: number;
 }
 
 const subject = z

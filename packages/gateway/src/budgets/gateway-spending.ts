@@ -87,7 +87,7 @@ export class GatewaySpending implements Spending {
       if (this.#closing !== null) throw new HoldfastError('gateway.closed');
       const known = stale ? undefined : directory.peek(facts.scopes.workspaceId);
       const budgets = known ?? (await this.#load(facts.scopes.workspaceId));
-      const hold = await this.#try(facts, budgets);
+      const hold = await this.#try(facts, budgets, known === undefined);
       if (typeof hold !== 'string') return hold;
       if (hold === 'unavailable') throw unavailable(undefined);
       stale = hold === 'stale';
@@ -118,11 +118,12 @@ export class GatewaySpending implements Spending {
     }
   }
 
-  async #try(facts: CallFacts, budgets: WorkspaceBudgets): Promise<Hold | HoldOutcome | 'again'> {
+  async #try(facts: CallFacts, budgets: WorkspaceBudgets, fresh: boolean): Promise<Hold | HoldOutcome | 'again'> {
     const { slices, line, time } = this.#p;
     const levels = budgets.match(facts.scopes);
     const unpriced =
       facts.worstCaseMicroUsd === null && levels.find((l) => l.budget.hard && l.budget.unit === 'micro_usd');
+    if (unpriced && !fresh) return 'stale';
     if (unpriced) {
       const { id, scope } = unpriced.budget;
       throw new HoldfastError('budget.unpriced', undefined, { budgetId: id, scope, model: facts.first.providerModel });
@@ -144,8 +145,8 @@ export class GatewaySpending implements Spending {
     return outcome;
   }
 
-  #turnedAway(turn: Exclude<Turn, 'reserved'>, demand: Demand): 'again' {
-    if (turn === 'again') return 'again';
+  #turnedAway(turn: Exclude<Turn, 'reserved'>, demand: Demand): 'again' | 'stale' {
+    if (turn === 'again' || turn === 'stale') return turn;
     if ('failed' in turn) throw unavailable(turn.failed);
     const slice = turn.refusedBy;
     this.#p.watch.refused(slice);

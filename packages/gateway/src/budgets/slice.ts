@@ -77,6 +77,7 @@ export class Slice {
   }
 
   granted(answer: LeaseAnswer): void {
+    if (answer.windowId === null) return;
     this.windowId = answer.windowId;
     this.free += answer.granted;
     this.#granted += answer.granted;
@@ -100,14 +101,16 @@ export class Slice {
   takeChange(spent: number, settled: boolean): WindowChange | null {
     if (this.windowId === null) return null;
     const known = this.uncertain ? this.#granted : null;
-    const spare = this.free > 0 && this.waiting === 0 && (this.tight || this.retired || this.changed);
+    // Of a short slice those who wait have taken what they could: another process may need what is left.
+    const unused = this.free > 0 && (this.waiting === 0 || this.short);
+    const spare = unused && (this.tight || this.retired || this.changed);
     const debt = this.free < 0 && (this.budget.hard || settled || this.retired || this.changed);
     const returned = spare || debt || (this.changed && this.free !== 0) ? this.free : 0;
     this.free -= returned;
     this.#granted -= returned;
     this.changed = false;
     this.uncertain = false;
-    const loose = this.free > 0 || this.waiting > 0;
+    const loose = this.free > 0;
     const tells = this.looseThere && !loose;
     if (tells) this.looseThere = false;
     if (spent === 0 && returned === 0 && known === null && !tells) return null;

@@ -48,11 +48,16 @@ export interface LeaseRequest {
   /** What all waiting calls need on top of what is there, what the first one does, and what would be nice to have. */
   readonly need: number;
   readonly first: number;
+  /** What the one that needs least lacks. */
+  readonly least: number;
   readonly want: number;
+  /** Of the budget as the process knows it. */
+  readonly revision: number;
 }
 
 export interface LeaseAnswer {
-  readonly windowId: number;
+  /** Null when the budget has changed or is gone: nothing was granted. */
+  readonly windowId: number | null;
   readonly granted: number;
   /** Less was granted than needed: there is no more. */
   readonly short: boolean;
@@ -101,7 +106,7 @@ export class SpendingStore {
   async lease(processId: string, requests: readonly LeaseRequest[]): Promise<LeaseAnswer[] | null> {
     const { rows } = await sql<{
       ord: number;
-      window_id: number;
+      window_id: number | null;
       granted: number;
       short: boolean;
       tight: boolean;
@@ -183,6 +188,7 @@ interface BudgetColumns {
   readonly amount: number;
   readonly hard: boolean;
   readonly thresholds: number[];
+  readonly generation: number;
 }
 
 export const budgetOf = (row: BudgetColumns): Budget => ({
@@ -197,4 +203,5 @@ export const budgetOf = (row: BudgetColumns): Budget => ({
   amount: row.amount,
   hard: row.hard,
   thresholds: row.thresholds,
+  revision: row.generation,
 });

@@ -19,10 +19,10 @@ export interface WaitingLinePorts {
 }
 
 /**
- * `again`: time or budgets have moved on, look at the levels anew. Else the slice that has too little, or the error that
+ * `again`: time has moved on, look at the windows anew; `stale`: budgets have changed. Else the slice that has too little, or the error that
  * the database is away with.
  */
-export type Turn = 'reserved' | 'again' | { readonly refusedBy: Slice } | { readonly failed: unknown };
+export type Turn = 'reserved' | 'again' | 'stale' | { readonly refusedBy: Slice } | { readonly failed: unknown };
 
 /** What a call needs, one amount for each slice. */
 export interface Demand {
@@ -36,8 +36,16 @@ interface Waiter extends Demand {
   readonly cancel: () => void;
 }
 
-/** How long to give other processes to return what they have too much, between two looks. */
-const lookMs = 5;
+/** What all who wait for a slice need, the first of them, and the most modest. */
+interface Need {
+  need: number;
+  readonly first: number;
+  least: number;
+}
+
+/** How long to give other processes to return what they have too much, between two looks: twice as long each time. */
+const firstLookMs = 5;
+const longestLookMs = 80;
 
 /**
  * Reserves at all levels at once, from memory when the slices have enough. Calls that must wait stand in one line: one
@@ -47,6 +55,7 @@ export class WaitingLine {
   readonly #o: WaitingLinePorts;
   readonly #waiters = new Set<Waiter>();
   #pumping = false;
+  #lookMs = firstLookMs;
 
   constructor(ports: WaitingLinePorts) {
     this.#o = ports;
@@ -100,35 +109,45 @@ export class WaitingLine {
       const fresh = this.#needs();
       if (fresh.size > 0 && !(await this.#fetch(fresh))) return;
     }
-    if (this.#serve()) await this.#o.clock.sleep(lookMs);
+    if (!this.#serve()) {
+      this.#lookMs = firstLookMs;
+      return;
+    }
+    await this.#o.clock.sleep(this.#lookMs);
+    this.#lookMs = Math.min(this.#lookMs * 2, longestLookMs);
   }
 
   /** What the slices lack for all who wait. */
-  #needs(): Map<Slice, { need: number; first: number }> {
-    const needs = new Map<Slice, { need: number; first: number }>();
+  #needs(): Map<Slice, Need> {
+    const needs = new Map<Slice, Need>();
     for (const { slices, amounts } of this.#waiters)
       slices.forEach((slice, i) => {
         const amount = amounts[i] ?? 0;
         const sum = needs.get(slice);
-        if (sum === undefined) needs.set(slice, { need: amount, first: amount });
-        else sum.need += amount;
+        if (sum === undefined) needs.set(slice, { need: amount, first: amount, least: amount });
+        else {
+          sum.need += amount;
+          sum.least = Math.min(sum.least, amount);
+        }
       });
     for (const [slice, { need }] of needs) if (slice.gone || slice.has(need)) needs.delete(slice);
     return needs;
   }
 
   /** @returns false when the process was taken for dead and everybody was sent back */
-  async #fetch(needs: ReadonlyMap<Slice, { need: number; first: number }>): Promise<boolean> {
+  async #fetch(needs: ReadonlyMap<Slice, Need>): Promise<boolean> {
     const wanted = [...needs];
     const requests = wanted.map(
-      ([slice, { need, first }]): LeaseRequest => ({
+      ([slice, { need, first, least }]): LeaseRequest => ({
         budget: slice.budget.id,
         subject: slice.subject,
         starts: slice.startMs,
         ends: slice.endMs,
         need: Math.max(need - slice.free, 0),
         first,
+        least: Math.max(least - slice.free, 0),
         want: slice.want(first),
+        revision: slice.budget.revision,
       }),
     );
     const answers = await this.#o.lease(requests).catch((error: unknown) => {
@@ -144,8 +163,14 @@ export class WaitingLine {
       if (answer === undefined) return;
       slice.granted(answer);
       this.#o.slices.leased(slice);
+      if (answer.windowId === null) this.#sendBack(slice);
     });
     return true;
+  }
+
+  /** The budget has changed: whoever waits for it must know it anew. */
+  #sendBack(slice: Slice): void {
+    for (const waiter of this.#waiters) if (waiter.slices.includes(slice)) this.#end(waiter, 'stale');
   }
 
   /** @returns true when somebody goes on waiting for what others return */
@@ -160,8 +185,10 @@ export class WaitingLine {
       else {
         const lacking = slices.find((slice, i) => slice.short && !slice.has(amounts[i] ?? 0));
         if (lacking === undefined) continue;
-        if (lacking.others && monotonic - waiter.since < this.#o.recallMs) hoping = true;
-        else this.#end(waiter, { refusedBy: lacking });
+        if (lacking.others && monotonic - waiter.since < this.#o.recallMs) {
+          hoping = true;
+          this.#o.slices.touch(lacking);
+        } else this.#end(waiter, { refusedBy: lacking });
       }
     }
     return hoping;
