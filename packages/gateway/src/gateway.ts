@@ -137,7 +137,8 @@ export class OpenGateway implements Gateway {
   }
 
   async listModels(exchange: GatewayExchange): Promise<void> {
-    const door: Door = exchange.incoming.headers['anthropic-version'] === undefined ? doors.chatCompletions : doors.messages;
+    const door: Door =
+      exchange.incoming.headers['anthropic-version'] === undefined ? doors.chatCompletions : doors.messages;
     try {
       if (this.#closed) throw new HoldfastError('gateway.closed');
       const table = await this.parts.catalogue.of(exchange.principal.workspaceId);
@@ -174,11 +175,11 @@ export class OpenGateway implements Gateway {
     const { headers } = incoming;
     if (hopsOf(headers) >= maxHops) throw new HoldfastError('gateway.route_loop', undefined, { hops: hopsOf(headers) });
     const bytes = await readRequestBody(incoming, this.#limits.maxRequestBytes);
-    const pathModel = door.family === 'gemini' ? checkModel(params['model']) : null;
+    const pathModel = door.family === 'gemini' ? checkModel(params.model) : null;
     const request = parseModelRequest(door, headers['content-type'] ?? 'application/json', bytes, pathModel);
     return await this.#input(principal, {
       ...{ requestId, principal, headers, trace, signal, request, sink: new AnswerWriter(outgoing) },
-      asJsonList: door.family === 'gemini' && request.stream && query['alt'] !== 'sse',
+      asJsonList: door.family === 'gemini' && request.stream && query.alt !== 'sse',
     });
   }
 

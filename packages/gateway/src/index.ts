@@ -1,6 +1,6 @@
 export { type GatewayConfiguration, gatewayConfiguration } from './configuration.ts';
-export type { DoorFamily } from './doors/endpoint.ts';
 export type { DoorName } from './doors/door.ts';
+export type { DoorFamily } from './doors/endpoint.ts';
 export type { Gateway, GatewayLimits, GatewayParts, TargetReport } from './gateway.ts';
 export type { GatewayExchange } from './gateway-exchange.ts';
 export { type GatewayOptions, openGateway } from './open-gateway.ts';

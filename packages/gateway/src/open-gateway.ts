@@ -15,6 +15,7 @@ import { openPrices } from './prices/open-prices.ts';
 import { DatabaseProviders } from './providers/database-providers.ts';
 import { HttpClient } from './providers/http-client.ts';
 import { Catalogue } from './routing/catalogue.ts';
+import { type BreakerLimits, defaultBreaker } from './routing/target-health.ts';
 import { openRunaway } from './runaway/open-runaway.ts';
 import type { MasterKeys } from './secrets/master-keys.ts';
 
@@ -36,6 +37,7 @@ export interface GatewayOptions {
   readonly log: Log;
   readonly masterKeys: MasterKeys;
   readonly limits?: Partial<GatewayLimits>;
+  readonly breaker?: Partial<BreakerLimits>;
   readonly spendingLimits?: Partial<SpendingLimits>;
   /** Private addresses that webhooks may be sent to all the same. */
   readonly webhookAddresses?: readonly string[];
@@ -86,7 +88,12 @@ const openParts = async (options: GatewayOptions, opened: Opened): Promise<Gatew
     ...{ ...shared, masterKeys },
     serverProviders: () => catalogue.serverProviders,
   });
-  const catalogue = opened.add(new Catalogue({ ...shared, store: providers, http }));
+  const catalogue = opened.add(
+    new Catalogue({
+      ...{ ...shared, store: providers, http },
+      breaker: { ...defaultBreaker, ...options.breaker },
+    }),
+  );
   await catalogue.replaceServer(options.configuration);
   return {
     ...{ ...shared, spans, random, masterKeys, http, providers, catalogue, prices, spending, runaway, events },

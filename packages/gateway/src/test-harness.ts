@@ -21,11 +21,7 @@ export interface Harness {
   readonly first: TestProvider;
   readonly second: TestProvider;
   readonly spans: SpanRecord[];
-  open(
-    config?: z.input<typeof gatewayConfiguration>,
-    limits?: Partial<GatewayLimits>,
-    clock?: Clock,
-  ): Promise<Gateway>;
+  open(config?: z.input<typeof gatewayConfiguration>, limits?: Partial<GatewayLimits>, clock?: Clock): Promise<Gateway>;
   /** Two providers behind the route `smart`, the first with this time-out. */
   openPair(timeoutMs?: number, limits?: Partial<GatewayLimits>): Promise<Gateway>;
   /** Ledger rows of a trace, in order of the attempts, once there are so many. */
@@ -73,10 +69,7 @@ const pairOf = (first: TestProvider, second: TestProvider, timeoutMs: number) =>
 export const openHarness = async (): Promise<Harness> => {
   const opened = await openTestDatabase();
   const { database } = opened;
-  await database.kysely
-    .insertInto('workspaces')
-    .values({ id: 'ws_1', name: 'test', created_at: new Date() })
-    .execute();
+  await database.kysely.insertInto('workspaces').values({ id: 'ws_1', name: 'test', created_at: new Date() }).execute();
   const [first, second] = [new TestProvider(), new TestProvider()];
   await first.listen();
   await second.listen();
@@ -86,6 +79,8 @@ export const openHarness = async (): Promise<Harness> => {
     const gateway = await openGateway({
       ...{ database, limits, masterKeys, clock, log: silentLog },
       configuration: gatewayConfiguration.parse(config),
+      // Tests let targets fail in a row; those of the breaker open it by themselves.
+      breaker: { failuresToOpen: 1_000 },
       spans: { emit: (span: SpanRecord) => void spans.push(span) },
     });
     gateways.push(gateway);
@@ -147,7 +142,8 @@ const geminiDoors: Readonly<Record<string, DoorName>> = {
 
 const doorOf = (pathname: string): { door: DoorName | null; params: Record<string, string> } => {
   const [, model, action] = /^\/v1beta\/models\/(.+):(\w+)$/.exec(pathname) ?? [];
-  if (model !== undefined) return { door: geminiDoors[action ?? ''] ?? null, params: { model: decodeURIComponent(model) } };
+  if (model !== undefined)
+    return { door: geminiDoors[action ?? ''] ?? null, params: { model: decodeURIComponent(model) } };
   return { door: pathOf[pathname] ?? null, params: {} };
 };
 
@@ -201,4 +197,3 @@ export const ask = async (gateway: Gateway, request: Request, caller: Principal 
     ...(body === null ? {} : { body, duplex: 'half' }),
   });
 };
-

@@ -12,6 +12,26 @@ export interface Belongings {
   readonly traceId: string;
 }
 
+const none = JSON.stringify({ model: 'none', messages: [] });
+const content = JSON.stringify({ contents: [] });
+
+const doorInputs = {
+  chatCompletions: { body: none },
+  responses: { body: JSON.stringify({ model: 'none', input: 'x' }) },
+  embeddings: { body: JSON.stringify({ model: 'none', input: 'x' }) },
+  imageGenerations: { body: JSON.stringify({ model: 'none', prompt: 'x' }) },
+  imageEdits: { body: JSON.stringify({ model: 'none', prompt: 'x' }) },
+  imageVariations: { body: JSON.stringify({ model: 'none' }) },
+  audioSpeech: { body: JSON.stringify({ model: 'none', input: 'x', voice: 'x' }) },
+  audioTranscriptions: { body: JSON.stringify({ model: 'none' }) },
+  audioTranslations: { body: JSON.stringify({ model: 'none' }) },
+  messages: { body: none },
+  countTokens: { body: none },
+  geminiGenerate: { params: { model: 'none' }, body: content },
+  geminiStream: { params: { model: 'none' }, body: content },
+  geminiEmbed: { params: { model: 'none' }, body: content },
+};
+
 /**
  * A valid request for every route; what it names belongs to the workspace given. The compiler sees to it that a new
  * route gets one, and so that it is tried with a foreign key and a viewer's key.
@@ -63,7 +83,7 @@ export const inputsFor = (own: Belongings): Record<RouteName, CallInput> => {
     downloadTree: { params, query: { path: '/tmp' } },
     uploadTree: { params, query: { path: '/tmp' }, body: 'not a tar' },
     forwardPort: { params: { ...params, port: '8080' } },
-    chatCompletions: { body: JSON.stringify({ model: 'none', messages: [] }) },
+    ...doorInputs,
     listTemplates: {},
     listModels: {},
     listTraces: {},

@@ -113,7 +113,12 @@ const serve = async (http: HttpContext, c: Context<Environment>, name: string, b
 const methodsOf = (bounds: readonly Bound[]) => {
   const table = bounds.map(({ route }) => ({
     method: route.method,
-    pattern: new RegExp(`^${route.path.replace(/[.]/g, '\\.').replace(/\{\w+\}(?=:)/g, '.+').replace(/\{\w+\}/g, '[^/]+')}$`),
+    pattern: new RegExp(
+      `^${route.path
+        .replace(/[.]/g, '\\.')
+        .replace(/\{\w+\}(?=:)/g, '.+')
+        .replace(/\{\w+\}/g, '[^/]+')}$`,
+    ),
   }));
   return (path: string): string[] => [...new Set(table.filter((t) => t.pattern.test(path)).map((t) => t.method))];
 };

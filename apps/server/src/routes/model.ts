@@ -4,8 +4,7 @@ import { type Bound, bindRaw } from '../http/bind.ts';
 
 /** Calls of models: the gateway reads and answers in the format of each door. */
 export const bindModels = (gateway: Gateway) => {
-  const door = (name: DoorName): Bound =>
-    bindRaw(gatewayRoutes[name], (exchange) => gateway.handle(name, exchange));
+  const door = (name: DoorName): Bound => bindRaw(gatewayRoutes[name], (exchange) => gateway.handle(name, exchange));
   return {
     chatCompletions: door('chatCompletions'),
     responses: door('responses'),

@@ -16,7 +16,14 @@ export interface Door {
   readonly isFree: boolean;
 }
 
-const openAi = { family: 'openai', stream: 'body', list: null, takesForms: false, isJson: true, isFree: false } as const;
+const openAi = {
+  family: 'openai',
+  stream: 'body',
+  list: null,
+  takesForms: false,
+  isJson: true,
+  isFree: false,
+} as const;
 const image = { ...openAi, format: 'openai-images', takesForms: true } as const;
 const audio = { ...openAi, format: 'openai-audio', takesForms: true, isJson: false } as const;
 const gemini = { family: 'gemini', list: null, takesForms: false, isJson: true, isFree: false } as const;

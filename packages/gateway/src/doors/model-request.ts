@@ -93,7 +93,7 @@ const readFields = new Set(['model', 'stream', 'stream_options', 'messages', 'co
 
 const jsonRequest = (door: Door, contentType: string, bytes: Buffer, pathModel: string | null): ModelRequest => {
   const { text, json } = decode(bytes);
-  const model = checkModel(pathModel ?? json['model']);
+  const model = checkModel(pathModel ?? json.model);
   const stream = door.stream === 'body' ? checkStream(json) : door.stream;
   const isChat = door.format === 'openai-chat';
   const wantsUsage = isChat && checkUsage(json);
@@ -125,9 +125,9 @@ const formRequest = (door: Door, contentType: string, bytes: Buffer, boundary: s
   const models = parts.filter(({ name }) => name === 'model');
   const [part] = models;
   if (models.length > 1) throw invalid('The field model is given twice.', 'model');
-  const model = checkModel(json['model']);
+  const model = checkModel(json.model);
   return {
-    ...{ door, model, stream: json['stream'] === 'true', wantsUsage: false, json, isForm: true, contentType, bytes },
+    ...{ door, model, stream: json.stream === 'true', wantsUsage: false, json, isForm: true, contentType, bytes },
     bodyFor: (name) =>
       part === undefined || name === model
         ? bytes

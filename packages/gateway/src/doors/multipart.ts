@@ -42,7 +42,9 @@ export const formParts = (bytes: Buffer, boundary: string): readonly FormPart[] 
     const end = bytes.indexOf(next, headEnd + 2);
     if (end === -1) throw invalid('a part has no end');
     // A part without content: the boundary follows its head at once.
-    parts.push(partOf(bytes.toString('utf8', at + 2, headEnd), Math.min(headEnd + 4, end + 2), Math.max(end, headEnd + 4)));
+    parts.push(
+      partOf(bytes.toString('utf8', at + 2, headEnd), Math.min(headEnd + 4, end + 2), Math.max(end, headEnd + 4)),
+    );
     if (parts.length > maxParts) throw invalid(`it has more than ${maxParts} parts`);
     at = end + next.length;
   }

@@ -30,7 +30,9 @@ export const readRequestBody = (incoming: IncomingMessage, maxBytes: number): Pr
       else chunks.push(chunk);
     };
     incoming.on('data', onData);
-    incoming.once('end', () => resolve(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks)));
+    incoming.once('end', () =>
+      resolve(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks)),
+    );
     incoming.once('error', (cause) =>
       reject(new HoldfastError('request.invalid', 'The body broke off.', {}, { cause })),
     );

@@ -27,27 +27,26 @@ const leastAudioBytesPerSecond = 1_000;
 
 /** What a call asks for beside tokens, at most. */
 export const askedOther = (format: WireFormat, request: JsonObject): OtherUsage => {
-  if (format === 'openai-images') return { images: Math.ceil(positive(Number(request['n'] ?? 1), maxImages)) || 1 };
+  if (format === 'openai-images') return { images: Math.ceil(positive(Number(request.n ?? 1), maxImages)) || 1 };
   if (format !== 'openai-audio') return {};
-  if (typeof request['input'] === 'string') return { characters: lengthOf(request['input']) };
+  if (typeof request.input === 'string') return { characters: lengthOf(request.input) };
   const { file } = request;
-  const bytes = isObject(file) ? positive(file['fileBytes'], Number.MAX_SAFE_INTEGER) : 0;
+  const bytes = isObject(file) ? positive(file.fileBytes, Number.MAX_SAFE_INTEGER) : 0;
   return { audioSeconds: Math.min(maxAudioSeconds, Math.ceil(bytes / leastAudioBytesPerSecond)) };
 };
 
 /** What an answer used beside tokens. */
 export const usedOther = (format: WireFormat, request: JsonObject, answer: JsonObject | null): OtherUsage => {
   if (format === 'openai-images') {
-    const data = answer?.['data'];
+    const data = answer?.data;
     return { images: Array.isArray(data) ? data.length : (askedOther(format, request).images ?? 0) };
   }
   if (format !== 'openai-audio') return {};
-  if (typeof request['input'] === 'string') return { characters: lengthOf(request['input']) };
-  const usage = answer?.['usage'];
-  const told = isObject(usage) ? positive(usage['seconds'], maxAudioSeconds) : 0;
-  const seconds = told > 0 ? told : positive(answer?.['duration'], maxAudioSeconds);
+  if (typeof request.input === 'string') return { characters: lengthOf(request.input) };
+  const usage = answer?.usage;
+  const told = isObject(usage) ? positive(usage.seconds, maxAudioSeconds) : 0;
+  const seconds = told > 0 ? told : positive(answer?.duration, maxAudioSeconds);
   // Tokens were told in its place, or nothing was: then the upper bound stands.
   if (isObject(usage) && seconds === 0) return {};
   return { audioSeconds: seconds > 0 ? Math.ceil(seconds) : (askedOther(format, request).audioSeconds ?? 0) };
 };
-

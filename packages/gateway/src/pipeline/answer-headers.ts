@@ -21,4 +21,3 @@ export const ownHeaders = (
   if (dropped.length > 0) headers['holdfast-not-carried'] = dropped.join(', ').slice(0, maxValueChars);
   return headers;
 };
-

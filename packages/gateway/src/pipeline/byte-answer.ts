@@ -1,8 +1,8 @@
+import type { WireFormat } from '../doors/endpoint.ts';
 import type { ProviderAnswer } from '../providers/provider.ts';
+import { usedOther } from './answer-facts.ts';
 import { outcomeOfAnswer, outcomeOfFailure } from './outcomes.ts';
 import type { TryContext } from './try-context.ts';
-import { usedOther } from './answer-facts.ts';
-import type { WireFormat } from '../doors/endpoint.ts';
 
 /**
  * Passes speech and other bytes on as they come. True when they came to their end; rejects before the first of them with

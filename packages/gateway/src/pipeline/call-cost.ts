@@ -8,7 +8,10 @@ const unknownOutputTokens = 131_072;
 
 /** Upper bounds of a call over all targets that may get it. */
 export interface WorstCase {
-  /** Null when one of them has no price. */
+  /**
+   * The dearest target, and its input once more for each other one: an attempt that fails before its first content may
+   * have been read, and paid for, all the same. Null when one of them has no price.
+   */
   readonly microUsd: bigint | null;
   /** The estimated input at the dearest target. */
   readonly inputMicroUsd: bigint;
@@ -65,6 +68,7 @@ export class CallCost {
       const input = price === null ? 0n : this.#prices.inputCost(price, this.#estimate);
       if (input > inputMicroUsd) inputMicroUsd = input;
     }
+    if (microUsd !== null) microUsd += inputMicroUsd * BigInt(targets.length - 1);
     return { microUsd, inputMicroUsd, tokens: inputTokens + outputTokens * Math.max(1, choices) };
   }
 

@@ -1,6 +1,12 @@
 import { newId, newSpanId, newTraceId, type SpanRecord } from '@holdfast/core';
 import type { Usage } from '../formats/format.ts';
-import { type AttemptRecord, type AttemptStart, attemptId, type CacheSource, type UsageSource } from '../ledger/ledger.ts';
+import {
+  type AttemptRecord,
+  type AttemptStart,
+  attemptId,
+  type CacheSource,
+  type UsageSource,
+} from '../ledger/ledger.ts';
 import type { OtherUsage } from '../prices/price-table.ts';
 import type { RoutePlan } from '../routing/route-plan.ts';
 import type { Target } from '../routing/target.ts';
@@ -61,6 +67,7 @@ export class CallJournal {
   readonly #spans: SpanRecord[] = [];
   #attemptStartMs: number;
   #attemptStartedAt: number;
+  #shownMicroUsd: number | null = null;
 
   constructor(services: CallServices, input: CallInput, caller: CallerFacts, plan: RoutePlan, cost: CallCost) {
     this.#services = services;
@@ -122,13 +129,15 @@ export class CallJournal {
       scopes: this.#caller.scopes,
       cache: null,
       ...{ status, errorClass, responseModel, usage, usageSource, other },
-      costMicroUsd: microUsd,
+      // Spans show what a recorded answer once cost; the ledger, that nothing was spent.
+      costMicroUsd: target.provider.recorded && microUsd !== null ? 0n : microUsd,
       latencyMs,
       firstTokenMs: firstContentAt === null ? null : Math.max(0, firstContentAt - this.#attemptStartedAt),
     };
     this.records.push(record);
     const { attempt, provider, providerModel: model } = start;
     this.summaries.push({ attempt, provider, model, status, errorClass });
+    if (microUsd !== null) this.#shownMicroUsd = (this.#shownMicroUsd ?? 0) + Number(microUsd);
     this.#spans.push(this.#attemptSpan(record, outcome));
     this.#measure(record);
     if (errorClass !== null)
@@ -176,7 +185,7 @@ export class CallJournal {
       },
       inputTokens: sum((r) => (r.usage === null ? null : inputTokensOf(r.usage))),
       outputTokens: sum((r) => r.usage?.outputTokens ?? null),
-      costMicroUsd: sum((r) => (r.costMicroUsd === null ? null : Number(r.costMicroUsd))),
+      costMicroUsd: this.#shownMicroUsd,
     });
     if (this.#spans.length > 1) for (const span of this.#spans) spans.emit(span);
   }
@@ -228,6 +237,7 @@ export class CallJournal {
       ...{ route, provider, model, usage, latencyMs, firstTokenMs },
       outcome: errorClass ?? 'ok',
       costMicroUsd: record.costMicroUsd === null ? null : Number(record.costMicroUsd),
+      ...{ keyId: scopes.keyId, agentId: scopes.agentId, runId: scopes.runId, traceId: record.traceId },
     });
   }
 }

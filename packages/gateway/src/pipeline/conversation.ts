@@ -13,9 +13,9 @@ export const conversationOf = (body: JsonObject): string | null => {
     const value = body[name];
     if (typeof value === 'string' && value !== '') return `${name}:${value.slice(0, 256)}`;
   }
-  const list = body['messages'] ?? body['contents'] ?? body['input'];
+  const list = body.messages ?? body.contents ?? body.input;
   const begin = Array.isArray(list) ? list.slice(0, 2) : list;
   if (begin === undefined) return null;
-  const frame = [body['system'] ?? body['instructions'] ?? body['systemInstruction'] ?? null, begin];
+  const frame = [body.system ?? body.instructions ?? body.systemInstruction ?? null, begin];
   return createHash('sha1').update(JSON.stringify(frame)).digest('base64url');
 };

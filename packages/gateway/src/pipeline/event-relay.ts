@@ -171,4 +171,3 @@ export class EventRelay {
     return new AttemptFailure({ errorClass: 'stream_broken', error, failover, targetAtFault: true });
   }
 }
-

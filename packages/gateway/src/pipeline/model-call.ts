@@ -1,12 +1,12 @@
 import { HoldfastError } from '@holdfast/core';
 import type { Hold } from '../budgets/spending.ts';
-import { requestDigest } from '../idempotency/request-digest.ts';
-import type { IdempotencyTicket } from '../idempotency/idempotency.ts';
 import type { CacheLookup, StoredAnswer } from '../caches/cache.ts';
 import { cacheHeaderName, cacheHeaderOf, cachePlanOf } from '../caches/cache-plan.ts';
 import { replayOf } from '../caches/replay.ts';
-import type { Usage } from '../formats/format.ts';
 import { estimate } from '../formats/estimate.ts';
+import type { Usage } from '../formats/format.ts';
+import type { IdempotencyTicket } from '../idempotency/idempotency.ts';
+import { requestDigest } from '../idempotency/request-digest.ts';
 import { planRoute, type RoutePlan } from '../routing/route-plan.ts';
 import { askedOther } from './answer-facts.ts';
 import type { AttemptFailure } from './attempt-failure.ts';
@@ -78,7 +78,6 @@ export class ModelCall {
       this.#refuse(error);
     } finally {
       signal.removeEventListener('abort', onGone);
-      this.#journal.callEnded();
       metrics.callEnds();
     }
   }
@@ -233,11 +232,15 @@ export class ModelCall {
     });
   }
 
-  /** Once: before the caller can see the end, so that a call it makes next finds what this one left of its budgets. */
+  /**
+   * Once: before the caller can see the end, so that a call it makes next finds what this one left of its budgets, and
+   * whoever saw the answer finds its span.
+   */
   #settle(): void {
     const hold = this.#hold;
     if (hold === null) return;
     this.#hold = null;
+    this.#journal.callEnded();
     const { records, callId } = this.#journal;
     const done = records.length === 0 ? hold.release() : hold.settle(records);
     done.catch((error: unknown) => this.#services.log.error('a call could not be settled', { callId, error }));

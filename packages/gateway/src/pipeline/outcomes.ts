@@ -29,14 +29,23 @@ export const nothingRead: ReadSoFar = {
 /** Ways to end that leave a provider at work which had got the whole request. */
 const atWork = new Set<ErrorClass>(['timeout', 'client_disconnected', 'killed', 'gateway_closed']);
 
+/** Failures in place of an answer, which nobody bills. */
+const refused = new Set<ErrorClass>(['provider_error', 'rate_limited']);
+
+const isBilled = ({ facts }: AttemptFailure, read: ReadSoFar): boolean => {
+  if (read.usage !== null || read.contentEvents > 0) return true;
+  if (read.status !== null) return !refused.has(facts.errorClass);
+  return atWork.has(facts.errorClass) && facts.status === undefined;
+};
+
 /**
- * What a failed attempt used. Answers of 4xx and 5xx and connections that failed are not billed by anyone; an answer that
- * had begun, and a request that was taken and not answered in time, are, by what was told or else by the rule of
+ * What a failed attempt used. Errors in place of an answer and connections that failed are not billed by anyone; an answer
+ * that had begun, and a request that was taken and not answered in time, are, by what was told or else by the rule of
  * `CallCost.likelyUsage`.
  */
 export const outcomeOfFailure = (failure: AttemptFailure, read: ReadSoFar, cost: CallCost): AttemptOutcome => {
   const { errorClass, error } = failure.facts;
-  const billed = read.status !== null || (atWork.has(errorClass) && failure.facts.status === undefined);
+  const billed = isBilled(failure, read);
   const { usage, source } = billed
     ? cost.likelyUsage(read.usage, read.contentEvents)
     : { usage: null, source: 'none' as const };

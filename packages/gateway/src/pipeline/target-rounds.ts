@@ -1,8 +1,8 @@
 import { HoldfastError } from '@holdfast/core';
 import type { Hold } from '../budgets/spending.ts';
+import { retryWaitMs } from '../routing/retry-wait.ts';
 import type { RoutePlan } from '../routing/route-plan.ts';
 import type { Target } from '../routing/target.ts';
-import { retryWaitMs } from '../routing/retry-wait.ts';
 import type { AttemptFailure } from './attempt-failure.ts';
 import type { CallCost } from './call-cost.ts';
 import { sumMicroUsd } from './call-cost.ts';

@@ -30,9 +30,5 @@ export const reachedProvider = (config: Reached, http: HttpClient, clock: Clock)
 };
 
 /** Errors: `gateway.recording_invalid`. */
-export const openProvider = async (
-  config: ProviderConfiguration,
-  http: HttpClient,
-  clock: Clock,
-): Promise<Provider> =>
+export const openProvider = async (config: ProviderConfiguration, http: HttpClient, clock: Clock): Promise<Provider> =>
   config.kind === 'recorded' ? await recordedProvider(config, clock) : reachedProvider(config, http, clock);

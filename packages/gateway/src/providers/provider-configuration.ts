@@ -39,7 +39,10 @@ const reached = {
 const headerName = z
   .string()
   .regex(/^[a-z0-9-]{1,64}$/, 'a header name in lower case')
-  .refine((name) => !/^(host|connection|content-length|transfer-encoding|authorization|cookie)$/.test(name), 'not this');
+  .refine(
+    (name) => !/^(host|connection|content-length|transfer-encoding|authorization|cookie)$/.test(name),
+    'not this',
+  );
 const headerValue = z.string().regex(/^[\x20-\x7e]{0,1024}$/, 'printable ASCII');
 
 /** Formats that a server with OpenAI's paths may speak natively. */

@@ -6,12 +6,13 @@ import type { HttpClient } from '../providers/http-client.ts';
 import { openProvider } from '../providers/open-provider.ts';
 import { ModelTable, type OwnedProvider } from './model-table.ts';
 import type { ModelRouteConfiguration } from './route-configuration.ts';
-import { HealthBook } from './target-health.ts';
+import { type BreakerLimits, HealthBook } from './target-health.ts';
 
 export interface CatalogueOptions {
   readonly database: Database;
   readonly store: DatabaseProviders;
   readonly http: HttpClient;
+  readonly breaker: BreakerLimits;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -45,7 +46,7 @@ export class Catalogue {
 
   constructor(options: CatalogueOptions) {
     this.#o = options;
-    this.#health = new HealthBook(options.clock);
+    this.#health = new HealthBook(options.clock, options.breaker);
     this.#unlisten = options.database.listen(changedChannel, {
       message: (workspaceId) => void this.#entries.delete(workspaceId),
       reset: () => this.#entries.clear(),
@@ -109,7 +110,8 @@ export class Catalogue {
       (table) => {
         entry.table = table;
       },
-      (error: unknown) => this.#o.log.warn('the model routes of a workspace were not read again', { workspaceId, error }),
+      (error: unknown) =>
+        this.#o.log.warn('the model routes of a workspace were not read again', { workspaceId, error }),
     );
   }
 

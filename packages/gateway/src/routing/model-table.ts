@@ -43,11 +43,7 @@ export class ModelTable {
   readonly #resolved = new Map<string, ResolvedModel>();
 
   /** Later entries replace earlier ones of the same name. */
-  constructor(
-    providers: readonly OwnedProvider[],
-    routes: readonly ModelRouteConfiguration[],
-    health: HealthBook,
-  ) {
+  constructor(providers: readonly OwnedProvider[], routes: readonly ModelRouteConfiguration[], health: HealthBook) {
     this.#providers = new Map(providers.map((owned) => [owned.provider.name, owned]));
     this.#routes = new Map(routes.map((r) => [r.name, r]));
     this.#health = health;

@@ -57,7 +57,10 @@ const namesTwice = (names: readonly string[]): boolean => new Set(names).size !=
 export const modelRouteConfiguration = z
   .strictObject(fields)
   .refine((r) => (r.targets === undefined) !== (r.variants === undefined), 'give either targets or variants')
-  .refine((r) => !r.sticky || r.strategy === 'priority' || r.strategy === 'weight', 'sticky goes with priority or weight')
+  .refine(
+    (r) => !r.sticky || r.strategy === 'priority' || r.strategy === 'weight',
+    'sticky goes with priority or weight',
+  )
   .refine((r) => !namesTwice(r.variants?.map((v) => v.name) ?? []), 'two variants have one name');
 
 export type TargetConfiguration = z.output<typeof targetConfiguration>;

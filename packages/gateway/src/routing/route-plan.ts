@@ -30,5 +30,11 @@ export const planRoute = (model: ResolvedModel, facts: OrderFacts, serves: (targ
     sticky && facts.conversation !== null ? fractionOf(`${facts.conversation}\0${route ?? ''}`) : facts.random();
   const variant = variants.length === 1 ? variants[0] : pick(variants, fraction());
   const targets = (variant?.targets ?? []).filter(serves);
-  return { route, variant: variant?.name ?? null, targets: inOrder(targets, strategy, sticky, facts), retries, deadlineMs };
+  return {
+    route,
+    variant: variant?.name ?? null,
+    targets: inOrder(targets, strategy, sticky, facts),
+    retries,
+    deadlineMs,
+  };
 };

@@ -1,9 +1,15 @@
 import type { Clock } from '@holdfast/core';
 
-/** Failures in a row after which a target is left alone. */
-const failuresToOpen = 5;
-const firstOpenMs = 5_000;
-const maxOpenMs = 300_000;
+export interface BreakerLimits {
+  /** Failures in a row after which a target is left alone. */
+  readonly failuresToOpen: number;
+  /** How long at first; twice as long each time that the probe afterwards fails, too. */
+  readonly firstOpenMs: number;
+  readonly maxOpenMs: number;
+}
+
+export const defaultBreaker: BreakerLimits = { failuresToOpen: 5, firstOpenMs: 5_000, maxOpenMs: 300_000 };
+
 /** No provider is believed that asks to be left alone for longer. */
 const maxCooldownMs = 3_600_000;
 /** Share of the newest sample in the running mean of latency. */
@@ -30,6 +36,7 @@ export interface HealthReport {
  */
 export class TargetHealth {
   readonly #clock: Clock;
+  readonly #limits: BreakerLimits;
   #failuresInARow = 0;
   #timesOpened = 0;
   /** `Clock.monotonic` until which nobody is let through. */
@@ -43,8 +50,9 @@ export class TargetHealth {
   #latencyAt = 0;
   #askedAt = Number.NEGATIVE_INFINITY;
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, limits: BreakerLimits = defaultBreaker) {
     this.#clock = clock;
+    this.#limits = limits;
   }
 
   /** False while the target shall be left alone. */
@@ -95,6 +103,7 @@ export class TargetHealth {
     this.#probing = false;
     // Calls that were under way when it opened fail as well, and say nothing new.
     if (this.#isOpen && !wasProbe) return false;
+    const { failuresToOpen, firstOpenMs, maxOpenMs } = this.#limits;
     if (!wasProbe && this.#failuresInARow < failuresToOpen) return false;
     this.#openUntil = this.#clock.monotonic() + Math.min(maxOpenMs, firstOpenMs * 2 ** this.#timesOpened);
     this.#timesOpened = Math.min(this.#timesOpened + 1, 16);
@@ -148,16 +157,18 @@ const maxTargets = 10_000;
 /** The health of all targets, by a name that outlives a change of the configuration. */
 export class HealthBook {
   readonly #clock: Clock;
+  readonly #limits: BreakerLimits;
   readonly #entries = new Map<string, TargetHealth>();
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, limits: BreakerLimits = defaultBreaker) {
     this.#clock = clock;
+    this.#limits = limits;
   }
 
   of(key: string): TargetHealth {
     const known = this.#entries.get(key);
     if (known !== undefined) return known;
-    const made = new TargetHealth(this.#clock);
+    const made = new TargetHealth(this.#clock, this.#limits);
     // Callers may name models as they like: the oldest entry gives way.
     if (this.#entries.size >= maxTargets)
       for (const oldest of this.#entries.keys()) {

@@ -29,7 +29,9 @@ const sortedBy = (targets: readonly Target[], score: (target: Target) => number)
  * weighted rendezvous hashing. With `u` made of the conversation's name each conversation has an order of its own.
  */
 const byWeight = (targets: readonly Target[], fraction: (target: Target) => number): Target[] =>
-  sortedBy(targets, (target) => (target.weight === 0 ? Number.POSITIVE_INFINITY : -Math.log(fraction(target)) / target.weight));
+  sortedBy(targets, (target) =>
+    target.weight === 0 ? Number.POSITIVE_INFINITY : -Math.log(fraction(target)) / target.weight,
+  );
 
 const compareCost = (a: bigint | null, b: bigint | null): number => {
   if (a === b) return 0;
