@@ -108,6 +108,15 @@ create table price_overrides (
   unique (workspace_id, provider, model, effective_from)
 );
 
+create function tell_prices() returns trigger language plpgsql as $$
+begin
+  perform pg_notify('gateway_prices', coalesce(new.workspace_id, old.workspace_id));
+  return null;
+end
+$$;
+create trigger price_overrides_told after insert or update or delete on price_overrides
+  for each row execute function tell_prices();
+
 -- One row for each attempt to get an answer, written once. No foreign keys: what was spent outlives whoever spent it.
 create table model_attempts (
   id text collate "C" primary key,

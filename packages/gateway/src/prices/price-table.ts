@@ -23,7 +23,7 @@ export const rateNames = [
 ] as const;
 export type RateName = (typeof rateNames)[number];
 
-/** Things that are not tokens, in micro-dollars each. */
+/** Things that are not tokens. */
 export const unitNames = ['request', 'image', 'audioSecond', 'character'] as const;
 export type UnitName = (typeof unitNames)[number];
 
@@ -32,6 +32,7 @@ export interface Price {
   /** Which table and entry it is of, such as `2026-11-22:openai/gpt-4.1-mini`; the ledger keeps it. At most 256 characters. */
   readonly version: string;
   readonly rates: Readonly<Partial<Record<RateName, Rate>>>;
+  /** Micro-dollars for a million of each, always whole. */
   readonly units: Readonly<Partial<Record<UnitName, number>>>;
   /** Longest prompt and answer together, in tokens; null when the table does not know. */
   readonly contextTokens: number | null;
@@ -39,6 +40,11 @@ export interface Price {
 
 /** What an attempt used beside text tokens. What is left out is zero. */
 export interface OtherUsage {
+  /** Parts of the input and output tokens that may have rates of their own. */
+  readonly inputAudioTokens?: number;
+  readonly inputImageTokens?: number;
+  readonly outputAudioTokens?: number;
+  readonly outputImageTokens?: number;
   readonly images?: number;
   readonly audioSeconds?: number;
   readonly characters?: number;
@@ -48,7 +54,7 @@ export interface WorstCaseInput {
   readonly estimate: Estimate;
   /**
    * Most tokens of one answer, reasoning included; null when neither the request nor the route sets a cap. Then the
-   * context of the model counts, and `defaultOutputTokens` when that is unknown too.
+   * context of the model counts, but no more than `defaultOutputTokens`.
    */
   readonly outputCap: number | null;
   readonly other?: OtherUsage;
@@ -69,8 +75,14 @@ export interface PriceTable {
   inputCost(price: Price, estimate: Estimate): bigint;
 }
 
+/** Longest answer that is reckoned with when no cap is set: no model that the table knows writes more. */
+export const defaultOutputTokens = 131_072;
+
 /** Prices of all workspaces. */
 export interface Prices {
+  /** Errors: `budget.unavailable` when the overrides of the workspace cannot be read. */
   forWorkspace(workspaceId: string): Promise<PriceTable>;
+  /** Reads the file with the table again, if there is one. @returns the date and source of the table now in force */
+  reload(): Promise<{ readonly date: string; readonly source: string }>;
   close(): Promise<void>;
 }
