@@ -12,6 +12,7 @@ import { checkModel, parseModelRequest } from './doors/model-request.ts';
 import { readRequestBody } from './doors/request-body.ts';
 import { hopsOf, maxHops } from './doors/sent-headers.ts';
 import type { EventLog } from './events/event-log.ts';
+import type { Tail } from './events/tail.ts';
 import type { WebhookSender } from './events/webhook-sender.ts';
 import type { Webhooks } from './events/webhooks.ts';
 import type { GatewayExchange } from './gateway-exchange.ts';
@@ -56,6 +57,7 @@ export interface GatewayParts {
   readonly runaway: OpenRunaway;
   readonly metrics: GatewayCounters;
   readonly events: EventLog;
+  readonly tail: Tail;
   readonly webhooks: Webhooks;
   readonly webhookSender: WebhookSender;
 }

@@ -1,3 +1,5 @@
+export { GatewayAdmin } from './admin/gateway-admin.ts';
+export { GatewayControl } from './admin/gateway-control.ts';
 export { type GatewayConfiguration, gatewayConfiguration } from './configuration.ts';
 export type { DoorName } from './doors/door.ts';
 export type { DoorFamily } from './doors/endpoint.ts';
@@ -16,4 +18,5 @@ export {
 export type { ListedProvider, ListedRoute, ProviderStore } from './providers/provider-store.ts';
 export { type Recording, recording } from './providers/recording.ts';
 export { type ModelRouteConfiguration, modelRouteConfiguration } from './routing/route-configuration.ts';
+export { noCaps } from './runaway/run-caps.ts';
 export { MasterKeys } from './secrets/master-keys.ts';

@@ -6,6 +6,7 @@ import { openAnswerCache } from './caches/answer-cache.ts';
 import type { GatewayConfiguration } from './configuration.ts';
 import { AddressGuard } from './events/address-guard.ts';
 import { EventLog } from './events/event-log.ts';
+import { Tail } from './events/tail.ts';
 import { WebhookSender } from './events/webhook-sender.ts';
 import { Webhooks } from './events/webhooks.ts';
 import { type Gateway, type GatewayLimits, type GatewayParts, OpenGateway } from './gateway.ts';
@@ -81,6 +82,8 @@ const openParts = async (options: GatewayOptions, opened: Opened): Promise<Gatew
   const guard = new AddressGuard(options.webhookAddresses ?? []);
   const webhookSender = opened.add(new WebhookSender({ ...shared, random, masterKeys, guard }));
   const events = opened.add(new EventLog(shared));
+  events.onEvents(() => webhookSender.nudge());
+  const tail = opened.add(new Tail({ ...shared, events }));
   const prices = opened.add(await openPrices(shared));
   const spending = opened.add(await openSpending({ ...shared, events, limits: options.spendingLimits ?? {} }));
   const runaway = opened.add(await openRunaway({ ...shared, events }));
@@ -99,7 +102,8 @@ const openParts = async (options: GatewayOptions, opened: Opened): Promise<Gatew
     ...{ ...shared, spans, random, masterKeys, http, providers, catalogue, prices, spending, runaway, events },
     cache: opened.add(openAnswerCache(shared)),
     idempotency: opened.add(openIdempotency(shared)),
-    metrics: new GatewayCounters(),
+    metrics: new GatewayCounters((metric) => tail.attempt(metric)),
+    tail,
     webhooks: new Webhooks({ database, clock, random: systemRandom, masterKeys, guard }),
     webhookSender,
   };

@@ -1,5 +1,7 @@
 import { newId, newSpanId, newTraceId } from '@holdfast/core';
 import type { Database } from '@holdfast/db';
+import { GatewayAdmin, GatewayControl, noCaps } from '@holdfast/gateway';
+import type { Principal } from '@holdfast/identity';
 import type { RunningServer } from '@holdfast/server';
 import type { Belongings } from './route-inputs.ts';
 
@@ -16,6 +18,20 @@ const insertSandbox = async (database: Database, workspaceId: string, name: stri
     })
     .execute();
   return id;
+};
+
+const fillGateway = async ({ layers }: RunningServer, principal: Principal, name: string) => {
+  const [admin, control] = [new GatewayAdmin(layers.gateway), new GatewayControl(layers.gateway)];
+  const providerName = `${name}-provider`;
+  const modelRoute = `${name}-route`;
+  const cappedRun = `${name}-run`;
+  await admin.putProvider(principal, { name: providerName, kind: 'openai', apiKey: 'sk-of-the-victim' });
+  await admin.putRoute(principal, { name: modelRoute, targets: [{ provider: providerName, model: 'gpt-4.1-mini' }] });
+  const budget = await admin.createBudget(principal, { scope: 'workspace', period: 'month', amount: 1_000_000 });
+  await control.putCaps(principal, 'run', cappedRun, { ...noCaps, maxCalls: 5 });
+  const kill = await control.setKill(principal, 'run', `${name}-killed`, 'a test');
+  const webhook = await control.createWebhook(principal, `https://${name}.example.com/hook`, []);
+  return { providerName, modelRoute, cappedRun, budgetId: budget.id, killId: kill.id, webhookId: webhook.id };
 };
 
 /** Gives a workspace one of everything that has an id. */
@@ -46,5 +62,6 @@ export const fillWorkspace = async (server: RunningServer, ownerKey: string, nam
     sandboxId: await insertSandbox(database, principal.workspaceId, name),
     sandboxName: name,
     traceId,
+    ...(await fillGateway(server, principal, name)),
   };
 };

@@ -10,6 +10,13 @@ export interface Belongings {
   readonly sandboxId: string;
   readonly sandboxName: string;
   readonly traceId: string;
+  readonly providerName: string;
+  readonly modelRoute: string;
+  readonly budgetId: string;
+  readonly killId: string;
+  readonly webhookId: string;
+  /** A run that has caps of its own. */
+  readonly cappedRun: string;
 }
 
 const none = JSON.stringify({ model: 'none', messages: [] });
@@ -31,6 +38,39 @@ const doorInputs = {
   geminiStream: { params: { model: 'none' }, body: content },
   geminiEmbed: { params: { model: 'none' }, body: content },
 };
+
+const gatewayInputs = (own: Belongings) => ({
+  listProviders: {},
+  putProvider: { body: { name: 'another', kind: 'openai-compatible', baseUrl: 'http://127.0.0.1:9/v1' } },
+  removeProvider: { params: { name: own.providerName } },
+  listModelRoutes: {},
+  putModelRoute: { body: { name: 'another', targets: [{ provider: own.providerName, model: 'x' }] } },
+  removeModelRoute: { params: { name: own.modelRoute } },
+  gatewayHealth: {},
+  importGateway: { body: { text: '{}' } },
+  createBudget: { body: { period: 'day', amount: 5 } },
+  listBudgets: {},
+  changeBudget: { params: { id: own.budgetId }, body: { amount: 6 } },
+  removeBudget: { params: { id: own.budgetId } },
+  cacheStats: {},
+  purgeCache: {},
+  gatewayUsage: {},
+  listAttempts: {},
+  listRuns: {},
+  putCaps: { body: { subject: 'workspace', maxCalls: 5 } },
+  listCaps: {},
+  removeCaps: { params: { subject: 'run', id: own.cappedRun } },
+  setKill: { body: { subject: 'run', subjectId: own.cappedRun } },
+  listKills: {},
+  liftKill: { params: { id: own.killId } },
+  listGatewayEvents: {},
+  tailGateway: {},
+  createWebhook: { body: { url: 'https://example.com/' } },
+  listWebhooks: {},
+  removeWebhook: { params: { id: own.webhookId } },
+  testWebhook: { params: { id: own.webhookId } },
+  listDeliveries: { params: { id: own.webhookId } },
+});
 
 /**
  * A valid request for every route; what it names belongs to the workspace given. The compiler sees to it that a new
@@ -84,6 +124,7 @@ export const inputsFor = (own: Belongings): Record<RouteName, CallInput> => {
     uploadTree: { params, query: { path: '/tmp' }, body: 'not a tar' },
     forwardPort: { params: { ...params, port: '8080' } },
     ...doorInputs,
+    ...gatewayInputs(own),
     listTemplates: {},
     listModels: {},
     listTraces: {},

@@ -25,9 +25,16 @@ export class GatewayCounters implements GatewayMetrics {
   readonly #workspaces = new Map<string, WorkspaceSeries>();
   readonly #server = counters('endpoint', 'outcome');
   readonly #serverRefused = counters('endpoint', 'code');
+  readonly #observe: (metric: AttemptMetric) => void;
   #inFlight = 0;
 
+  /** `observe` sees each attempt as it is counted. */
+  constructor(observe: (metric: AttemptMetric) => void = () => undefined) {
+    this.#observe = observe;
+  }
+
   attempt(metric: AttemptMetric): void {
+    this.#observe(metric);
     const { endpoint, provider, model, outcome, usage } = metric;
     const series = this.#of(metric.workspaceId);
     series.attempts.at(endpoint, metric.route ?? '', provider, model, outcome).value += 1;

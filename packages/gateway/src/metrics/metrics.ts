@@ -13,6 +13,11 @@ export interface AttemptMetric {
   readonly costMicroUsd: number | null;
   readonly latencyMs: number;
   readonly firstTokenMs: number | null;
+  /** For whoever watches calls as they end; not counted by. */
+  readonly keyId?: string;
+  readonly agentId?: string | null;
+  readonly runId?: string | null;
+  readonly traceId?: string;
 }
 
 /** What the gateway counts for Prometheus. All of it is synchronous and bounded. */

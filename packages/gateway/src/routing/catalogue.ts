@@ -58,6 +58,11 @@ export class Catalogue {
     return new Set(this.#server.providers.map(({ provider }) => provider.name));
   }
 
+  /** What the server's configuration gives to all workspaces. */
+  get server(): { readonly providers: readonly OwnedProvider[]; readonly routes: readonly ModelRouteConfiguration[] } {
+    return this.#server;
+  }
+
   /** Replaces what the server's configuration gives. Errors: `gateway.recording_invalid`; then nothing changes. */
   async replaceServer(configuration: GatewayConfiguration): Promise<void> {
     const { http, clock } = this.#o;
