@@ -22,7 +22,19 @@ export const capSubject = z.enum(['workspace', 'agent', 'run']);
 export const killSubject = z.enum(['workspace', 'key', 'agent', 'run']);
 const subjectId = z.string().min(1).max(128);
 
-export const runCaps = z.object({ subject: capSubject, subjectId: z.string(), ...caps, updatedAt: time });
+const shown = z.number().nullable();
+
+export const runCaps = z.object({
+  subject: capSubject,
+  subjectId: z.string(),
+  maxMicroUsd: shown,
+  maxTokens: shown,
+  maxCalls: shown,
+  maxSteps: shown,
+  maxRepeatedCalls: shown,
+  maxUnchangedInputs: shown,
+  updatedAt: time,
+});
 
 export const runTotals = z.object({
   runId: z.string(),

@@ -30,7 +30,7 @@ const fillGateway = async ({ layers }: RunningServer, principal: Principal, name
   const budget = await admin.createBudget(principal, { scope: 'workspace', period: 'month', amount: 1_000_000 });
   await control.putCaps(principal, 'run', cappedRun, { ...noCaps, maxCalls: 5 });
   const kill = await control.setKill(principal, 'run', `${name}-killed`, 'a test');
-  const webhook = await control.createWebhook(principal, `https://${name}.example.com/hook`, []);
+  const webhook = await control.createWebhook(principal, `https://${name}.example.com/hook`, ['webhook.test']);
   return { providerName, modelRoute, cappedRun, budgetId: budget.id, killId: kill.id, webhookId: webhook.id };
 };
 
