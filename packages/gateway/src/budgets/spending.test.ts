@@ -8,7 +8,16 @@ import { BudgetStore } from './budget-store.ts';
 import type { GatewaySpending } from './gateway-spending.ts';
 import { openSpending } from './open-spending.ts';
 import type { Hold } from './spending.ts';
-import { attemptOf, callOf, makeBudget, newWorkspace, scopesOf, spendingPorts, totalsOf } from './test-spending.ts';
+import {
+  attemptOf,
+  callOf,
+  hasCode,
+  makeBudget,
+  newWorkspace,
+  scopesOf,
+  spendingPorts,
+  totalsOf,
+} from './test-spending.ts';
 
 let database: Database;
 let dispose: () => Promise<void>;
@@ -25,11 +34,6 @@ after(async () => {
   await spending.close();
   await dispose();
 });
-
-const hasCode =
-  (code: string) =>
-  (error: unknown): boolean =>
-    error instanceof HoldfastError && error.code === code;
 
 /** Admits as many as asked, answers those that were and the codes of the others. */
 const admitAll = async (

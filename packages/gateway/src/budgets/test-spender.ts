@@ -2,6 +2,7 @@
 import process, { argv } from 'node:process';
 import { HoldfastError, Secret, silentLog, systemClock } from '@holdfast/core';
 import { openDatabase } from '@holdfast/db';
+import { attemptId } from '../ledger/ledger.ts';
 import { openSpending } from './open-spending.ts';
 import type { CallFacts, Hold } from './spending.ts';
 import { attemptOf, callOf, scopesOf } from './test-spending.ts';
@@ -14,6 +15,19 @@ export interface SpendOrder {
   readonly microUsd: number;
   /** What each call that was admitted turns out to cost; null: it is held. */
   readonly costMicroUsd: number | null;
+}
+
+/** Calls without end, each told of when it is settled. */
+export interface StreamOrder {
+  readonly stream: true;
+  readonly workspaceId: string;
+  readonly atOnce: number;
+  readonly microUsd: number;
+}
+
+export interface SettledCall {
+  readonly settled: string;
+  readonly costMicroUsd: number;
 }
 
 export interface SpendAnswer {
@@ -50,7 +64,24 @@ const spend = async (order: SpendOrder): Promise<SpendAnswer> => {
   return { admitted, refused };
 };
 
-process.on('message', (order: SpendOrder | 'settle' | 'close') => {
+const stream = async ({ workspaceId, microUsd }: StreamOrder): Promise<never> => {
+  for (let i = 0; ; i += 1) {
+    const facts = callOf(scopesOf(workspaceId), microUsd);
+    const hold = await spending.admit(facts);
+    const first = attemptOf(facts, 1 + (i % 7), { status: 500, errorClass: 'server_error' });
+    if (i % 3 === 0) hold.record(first);
+    const second = attemptOf(facts, 20 + (i % 11), { id: attemptId(facts.callId, 2), attempt: 2 });
+    await hold.settle([first, second]);
+    const told: SettledCall = { settled: facts.callId, costMicroUsd: 21 + (i % 7) + (i % 11) };
+    process.send?.(told);
+  }
+};
+
+process.on('message', (order: SpendOrder | StreamOrder | 'settle' | 'close') => {
+  if (typeof order === 'object' && 'stream' in order) {
+    for (let i = 0; i < order.atOnce; i += 1) void stream(order);
+    return;
+  }
   const answer = async (): Promise<unknown> => {
     if (order === 'settle') {
       await Promise.all(held.map(({ facts, hold }) => hold.settle([attemptOf(facts, Number(hold.reservedMicroUsd))])));

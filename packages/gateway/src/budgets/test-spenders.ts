@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { Database } from '@holdfast/db';
-import type { SpendAnswer, SpendOrder } from './test-spender.ts';
+import type { SettledCall, SpendAnswer, SpendOrder, StreamOrder } from './test-spender.ts';
 
 /** A gateway process of its own, to spend with and to kill. */
 export class Spender {
@@ -22,6 +22,12 @@ export class Spender {
 
   async spend(order: SpendOrder): Promise<SpendAnswer> {
     return await this.#ask<SpendAnswer>(order);
+  }
+
+  /** Spends until it is killed, and tells of each call that was settled. */
+  stream(order: Omit<StreamOrder, 'stream'>, settled: (call: SettledCall) => void): void {
+    this.child.on('message', settled);
+    this.child.send({ stream: true, ...order });
   }
 
   /** Settles all that is held, at the amount that was reserved. */

@@ -1,9 +1,10 @@
-import { newId, newSpanId, newTraceId, silentLog, systemClock } from '@holdfast/core';
+import { type Clock, HoldfastError, newId, newSpanId, newTraceId, silentLog, systemClock } from '@holdfast/core';
 import type { Database } from '@holdfast/db';
 import { sql } from 'kysely';
 import { type AttemptRecord, attemptId, type Scopes } from '../ledger/ledger.ts';
 import type { BudgetInput } from './budget.ts';
 import { BudgetStore } from './budget-store.ts';
+import type { SharedTime } from './shared-time.ts';
 import type { CallFacts } from './spending.ts';
 
 /** A workspace of its own for each test, so that tests share one database. */
@@ -102,6 +103,51 @@ export const totalsOf = async (database: Database, workspaceId: string): Promise
       count(*) as attempts, coalesce(sum(cost_micro_usd), 0)::bigint as cost
     from model_attempts where workspace_id = ${workspaceId}`.execute(database.kysely);
   return { windows, ...(rows[0] ?? { holds: 0, attempts: 0, cost: 0 }) };
+};
+
+/** The system's clock, but for what a test adds to either of its times; its timers are not moved. */
+export class ShiftedClock implements Clock {
+  wallMs = 0;
+  monotonicMs = 0;
+  readonly after = systemClock.after;
+  readonly sleep = systemClock.sleep;
+
+  now(): number {
+    return systemClock.now() + this.wallMs;
+  }
+
+  monotonic(): number {
+    return systemClock.monotonic() + this.monotonicMs;
+  }
+}
+
+/** A time that stands still until a test sets it, in place of the database's. */
+export class SetTime implements SharedTime {
+  atMs: number;
+
+  constructor(iso: string) {
+    this.atMs = Date.parse(iso);
+  }
+
+  now(): number {
+    return this.atMs;
+  }
+
+  observe(): void {}
+}
+
+export const hasCode =
+  (code: string) =>
+  (error: unknown): boolean =>
+    error instanceof HoldfastError && error.code === code;
+
+/** Waits until `check` holds, or fails after a generous bound. */
+export const until = async (check: () => boolean | Promise<boolean>, what: string): Promise<void> => {
+  const deadline = performance.now() + 20_000;
+  while (!(await check())) {
+    if (performance.now() > deadline) throw new Error(`never happened: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
 };
 
 export const spendingPorts = (database: Database) => ({ database, clock: systemClock, log: silentLog });
