@@ -74,7 +74,12 @@ const answers = async (origin: string): Promise<boolean> => {
 export const startPeer = async (provider: string): Promise<Subject> => {
   const manifest = createRequire(import.meta.url).resolve('@portkey-ai/gateway/package.json');
   const port = await freePort();
-  const program = [join(manifest, '../build/start-server.js'), `--port=${port}`, '--headless'];
+  const program = [
+    ...['--import', join(here, 'peer-preload.ts')],
+    join(manifest, '../build/start-server.js'),
+    `--port=${port}`,
+    '--headless',
+  ];
   const process = PinnedProcess.start(measuredProcessor, program, { NODE_ENV: 'production' });
   const origin = originOf(String(port));
   await until('the peer answers', () => answers(origin));
