@@ -67,4 +67,13 @@ export const requirements = {
     'No call is made that could not be reserved: not without the database, not without a price.',
   'R-limits-let-in': 'A limit per minute admits the first call of each minute, and says when to come back.',
   'R-prices-generated': 'The table of prices is what its source says, and an override of a workspace is its own.',
+  'R-formats-golden': 'Each wire format of models becomes each other one exactly as the golden files have it.',
+  'R-formats-not-carried': 'What a translation cannot carry is named, never dropped silently.',
+  'R-formats-round-trip': 'A translation there and back keeps everything that both formats can say.',
+  'R-formats-hostile':
+    'Whatever a caller or a provider sends, a translation ends with a document or with an error of the catalogue.',
+  'R-usage-read':
+    'The tokens of every format are read with all their kinds apart, from whole answers and from streams.',
+  'R-estimate-bound': 'What a call is reserved for is never less than what its input costs.',
+  'R-error-shape': "Errors have the shape that the caller's own SDK expects, with the code of the catalogue in it.",
 } as const satisfies Record<`R-${string}`, string>;

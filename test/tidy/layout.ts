@@ -77,4 +77,6 @@ export const allowedLicences: readonly string[] = [
   'MIT OR Apache-2.0',
   'BlueOak-1.0.0',
   'Public Domain',
+  'Unlicense',
+  '(AFL-2.1 OR BSD-3-Clause)',
 ];

@@ -24,8 +24,8 @@ const anthropicTypes: readonly (readonly [number, string])[] = [
   [500, 'api_error'],
   [430, 'invalid_request_error'],
   [429, 'rate_limit_error'],
-  [414, 'invalid_request_error'],
-  [413, 'request_too_large'],
+  [410, 'invalid_request_error'],
+  [409, 'conflict_error'],
   [405, 'invalid_request_error'],
   [404, 'not_found_error'],
   [403, 'permission_error'],
@@ -36,6 +36,7 @@ const anthropicTypes: readonly (readonly [number, string])[] = [
 
 /** https://cloud.google.com/apis/design/errors#handling_errors */
 const geminiStatuses: readonly (readonly [number, string])[] = [
+  [529, 'UNAVAILABLE'],
   [505, 'INTERNAL'],
   [504, 'DEADLINE_EXCEEDED'],
   [502, 'UNAVAILABLE'],

@@ -135,6 +135,14 @@ const writerOf = (format: Format, losses: Losses, model: string, context: Transl
     : new GeminiStreamWriter(losses, { id: context.id ?? '', model });
 };
 
+/** The end of a stream that has none. Only its writer knows the number of the event in a stream of responses. */
+const broken = (to: Format, writer: StreamWriter): readonly SseEvent[] => {
+  const error = new HoldfastError('gateway.stream_broken', 'The provider ended its answer before it was complete.');
+  if (to !== 'openai-responses') return [errorEvent(to, error)];
+  const failure = { status: error.kind.status, type: error.code, message: error.message };
+  return writer.write({ kind: 'failure', failure });
+};
+
 /** A stream in another format; see `StreamTranslator`. `model` stands in it when the provider names none. */
 export const streamTranslator = (
   from: Format,
@@ -161,11 +169,7 @@ export const streamTranslator = (
       const out = ended ? [] : write(reader.end());
       if (!ended) {
         ended = true;
-        const broken = new HoldfastError(
-          'gateway.stream_broken',
-          'The provider ended its answer before it was complete.',
-        );
-        out.push(errorEvent(to, broken));
+        out.push(...broken(to, writer));
       }
       return out;
     },

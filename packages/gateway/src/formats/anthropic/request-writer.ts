@@ -1,5 +1,5 @@
 import type { Format, JsonObject } from '../format.ts';
-import type { JsonDraft } from '../json-value.ts';
+import { isObject, type JsonDraft } from '../json-value.ts';
 import type { Losses } from '../losses.ts';
 import type { NeutralRequest, Turn } from '../neutral.ts';
 import { OptionSource, optionPath } from '../option-names.ts';
@@ -151,7 +151,7 @@ export const writeMessagesRequest = (
   if (request.output?.kind === 'json') losses.add(request.output.at);
   if (request.output?.kind === 'schema') {
     const format = { type: 'json_schema', schema: request.output.schema };
-    body.output_config = { ...(body.output_config ?? {}), format };
+    body.output_config = { ...(isObject(body.output_config) ? body.output_config : null), format };
     if (request.output.description !== null) losses.add(`${request.output.at}.description`);
   }
   if (request.stop.length > 0) body.stop_sequences = request.stop;

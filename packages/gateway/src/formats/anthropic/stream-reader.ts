@@ -1,3 +1,4 @@
+import { jsonText } from '../call-arguments.ts';
 import type { JsonObject, SseEvent, Usage } from '../format.ts';
 import { isObject, parsedJson } from '../json-value.ts';
 import type { Losses } from '../losses.ts';
@@ -149,7 +150,9 @@ export class MessagesStreamReader implements StreamReader {
     // Some servers send the whole input with the start of the block.
     const given = block.empty && Object.keys(block.input).length > 0;
     return [
-      ...(given ? [{ kind: 'arguments', call: block.call, text: JSON.stringify(block.input) } as const] : []),
+      ...(given
+        ? [{ kind: 'arguments', call: block.call, text: jsonText(block.input, 'input', this.#losses) } as const]
+        : []),
       { kind: 'call-end', call: block.call },
     ];
   }

@@ -1,4 +1,4 @@
-import { callArguments } from '../call-arguments.ts';
+import { callArguments, jsonText } from '../call-arguments.ts';
 import { madeCallId } from '../call-identity.ts';
 import type { JsonObject } from '../format.ts';
 import { isObject } from '../json-value.ts';
@@ -6,6 +6,7 @@ import type { Losses } from '../losses.ts';
 import { mediaOf } from '../media-source.ts';
 import type { MediaPart, Part, ResultPart, Signature, TextPart } from '../neutral.ts';
 import { signatureOf } from '../signature.ts';
+import { noSignature } from './content-writer.ts';
 import { ProtoMembers } from './proto-members.ts';
 
 const textPart = (text: string, at: string, signature: Signature | null = null): TextPart => ({
@@ -90,19 +91,19 @@ export class CallIds {
 }
 
 /** Text of a result: `output` and `error` are the members that Gemini's guides name for it. */
-const resultText = (response: JsonObject): { text: string; isError: boolean } => {
+const resultText = (response: JsonObject, at: string, losses: Losses): { text: string; isError: boolean } => {
   const [key, ...others] = Object.keys(response);
   if (others.length === 0 && (key === 'output' || key === 'error')) {
     const value = response[key];
     if (typeof value === 'string') return { text: value, isError: key === 'error' };
   }
-  return { text: JSON.stringify(response), isError: false };
+  return { text: jsonText(response, at, losses), isError: false };
 };
 
 const readResult = (value: JsonObject, at: string, ids: CallIds, losses: Losses): ResultPart => {
   const result = new ProtoMembers(value, at, losses);
   const [id, name] = [result.text('id'), result.text('name') ?? ''];
-  const { text, isError } = resultText(result.nested('response') ?? {});
+  const { text, isError } = resultText(result.nested('response') ?? {}, at, losses);
   const content: (TextPart | MediaPart)[] = [textPart(text, `${at}.response`)];
   const place = result.path('parts');
   for (const [i, part] of result.list('parts').entries()) {
@@ -142,7 +143,8 @@ export const readPart = (
   if (!isObject(value)) throw losses.invalid(at, 'must be an object');
   const part = new ProtoMembers(value, at, losses);
   const signed = part.text('thoughtSignature');
-  const signature = signed === null || signed === '' ? null : signatureOf(signed, 'gemini');
+  const isSigned = signed !== null && signed !== '' && signed !== noSignature;
+  const signature = isSigned ? signatureOf(signed, 'gemini') : null;
   const isThought = part.flag('thought') === true;
   const text = part.text('text');
   const call = part.nested('functionCall');

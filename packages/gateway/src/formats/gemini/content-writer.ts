@@ -9,13 +9,23 @@ import type { CallPart, MediaPart, Part, ResultPart, Signature } from '../neutra
 const signed = (signature: Signature | null): JsonObject =>
   signature?.origin === 'gemini' ? { thoughtSignature: signature.value } : {};
 
+/**
+ * What Google documents for calls in a conversation that another model began: from Gemini 3 on, the first call of a
+ * turn needs a signature. https://ai.google.dev/gemini-api/docs/thought-signatures
+ */
+export const noSignature = 'skip_thought_signature_validator';
+
 /** Writes the parts of contents; knows the names of calls, by which Gemini tells results apart. */
 export class GeminiPartWriter {
   readonly #losses: Losses;
   readonly #names = new Map<string, string>();
 
-  constructor(losses: Losses) {
+  readonly #mustSign: boolean;
+
+  /** `mustSign`: calls without a signature are marked as such, for models that refuse them otherwise. */
+  constructor(losses: Losses, mustSign = false) {
     this.#losses = losses;
+    this.#mustSign = mustSign;
   }
 
   media(part: MediaPart): JsonObject | null {
@@ -29,13 +39,15 @@ export class GeminiPartWriter {
     return null;
   }
 
-  call(part: CallPart, signature: Signature | null): JsonObject {
+  call(part: CallPart, signature: Signature | null, called: boolean): JsonObject {
     this.#loseCache(part);
     this.#names.set(part.id, part.name);
     const input = part.custom && part.input.kind === 'text' ? { input: part.input.text } : null;
     const args = input ?? argumentObject(part.input, part.at, this.#losses);
     const functionCall = { id: callIdFor('gemini', part.id), name: part.name, args };
-    return { functionCall, ...signed(signature) };
+    const own = signed(signature);
+    const isBare = this.#mustSign && !called && own.thoughtSignature === undefined;
+    return { functionCall, ...(isBare ? { thoughtSignature: noSignature } : own) };
   }
 
   result(part: ResultPart): JsonObject {
@@ -68,6 +80,7 @@ export class GeminiPartWriter {
   parts(parts: readonly Part[]): JsonObject[] {
     const out: JsonObject[] = [];
     let pending: Signature | null = null;
+    let called = false;
     for (const part of parts) {
       switch (part.kind) {
         case 'thinking':
@@ -86,7 +99,8 @@ export class GeminiPartWriter {
           break;
         }
         case 'call':
-          out.push(this.call(part, part.signature ?? pending));
+          out.push(this.call(part, part.signature ?? pending, called));
+          called = true;
           pending = null;
           break;
         case 'result':

@@ -91,7 +91,7 @@ export const writeGeminiRequest = (
   model: string,
   losses: Losses,
 ): JsonObject => {
-  const writer = new GeminiPartWriter(losses);
+  const writer = new GeminiPartWriter(losses, !takesThinkingBudget(model));
   const options = new OptionSource(request.options, from, losses);
   const contents: JsonObject[] = [];
   for (const turn of request.turns) {

@@ -1,7 +1,7 @@
 import { argumentText } from '../call-arguments.ts';
 import { callIdFor } from '../call-identity.ts';
 import type { Format, JsonObject } from '../format.ts';
-import type { JsonDraft } from '../json-value.ts';
+import { isObject, type JsonDraft } from '../json-value.ts';
 import type { Losses } from '../losses.ts';
 import { audioFormat, urlOfSource } from '../media-source.ts';
 import type { CallPart, MediaPart, NeutralRequest, ResultPart, TextPart, ThinkingPart, Turn } from '../neutral.ts';
@@ -179,7 +179,7 @@ const writeOptions = (body: JsonDraft, request: NeutralRequest, from: Format, lo
   const parallel = options.take('parallelCalls');
   if (parallel !== undefined && request.tools.length > 0) body.parallel_tool_calls = parallel;
   const verbosity = options.take('verbosity');
-  if (verbosity !== undefined) body.text = { ...(body.text ?? {}), verbosity };
+  if (verbosity !== undefined) body.text = { ...(isObject(body.text) ? body.text : null), verbosity };
   if (request.options.serviceTier === 'flex' || request.options.serviceTier === 'priority')
     body.service_tier = options.take('serviceTier');
   options.rest();
