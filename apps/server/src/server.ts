@@ -76,7 +76,12 @@ const buildHttp = (layers: Layers, clock: Clock, log: Log): HttpServer => {
   };
   const bounds = bindAll(layers, clock);
   const router = buildRouter(http, bounds);
-  addOperations(router, http, { version, ready: () => layers.database.ping(), gauges: gaugesOf(layers) });
+  addOperations(router, http, {
+    version,
+    ready: () => layers.database.ping(),
+    gauges: gaugesOf(layers),
+    counters: (workspaceId) => layers.gateway.parts.metrics.render(workspaceId),
+  });
   const upgrades = new Upgrades(http, bounds);
   const previews = new Previews(http, layers.sandboxes.service);
   const listener = getRequestListener(router.fetch, { overrideGlobalObjects: false });

@@ -6,13 +6,33 @@ export interface Candidate {
 }
 
 /** Names that only the server knows. */
-export type Lookup = (kind: 'sandbox' | 'key' | 'trace' | 'bench') => Promise<readonly Candidate[]>;
+export type Lookup = (kind: LookupKind) => Promise<readonly Candidate[]>;
+
+export type LookupKind =
+  | 'sandbox'
+  | 'key'
+  | 'trace'
+  | 'bench'
+  | 'provider'
+  | 'route'
+  | 'budget'
+  | 'kill'
+  | 'webhook'
+  | 'team'
+  | 'agent';
 
 const lookupKinds = new Map([
   ['sandbox', 'sandbox'],
   ['key', 'key'],
   ['trace', 'trace'],
   ['name', 'bench'],
+  ['provider', 'provider'],
+  ['route', 'route'],
+  ['budget', 'budget'],
+  ['kill', 'kill'],
+  ['webhook', 'webhook'],
+  ['team', 'team'],
+  ['agent', 'agent'],
 ] as const);
 
 const visible = (command: Command): Command[] =>

@@ -101,6 +101,8 @@ export class ModelCall {
   }
 
   async #answer(): Promise<void> {
+    const stopped = this.#services.runaway.refusal(this.#caller.scopes);
+    if (stopped !== null) throw stopped;
     const ticket = await this.#claim();
     if (ticket === 'replayed') return;
     let finished = false;

@@ -121,8 +121,13 @@ export class KillSwitches {
     return null;
   }
 
-  /** Calls `abort` once when one of these is killed. */
+  /** Calls `abort` once when one of these is killed, at once when that was while the call was being admitted. */
   onKill(scopes: RunScopes, abort: (error: HoldfastError) => void): () => void {
+    const killed = this.refusal(scopes);
+    if (killed !== null) {
+      abort(killed);
+      return () => undefined;
+    }
     const entry = { scopes, abort };
     this.#calls.add(entry);
     return () => this.#calls.delete(entry);
