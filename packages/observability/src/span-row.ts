@@ -3,7 +3,10 @@ import { isSpanId, isTraceId, type SpanAttribute, type SpanRecord } from '@holdf
 import type { Schema } from '@holdfast/db';
 import type { Insertable } from 'kysely';
 
-export type SpanRow = Insertable<Schema['spans']>;
+/** As it is sent in a document: its attributes are a part of that. */
+export type SpanRow = Omit<Insertable<Schema['spans']>, 'attributes'> & {
+  readonly attributes: Readonly<Record<string, SpanAttribute>>;
+};
 
 const maxStatusMessageLength = 4_096;
 const maxInstantMs = 100_000_000_000_000;
@@ -17,11 +20,11 @@ const storableAttribute = (value: SpanAttribute): SpanAttribute => {
   return typeof value === 'number' && !Number.isFinite(value) ? null : value;
 };
 
-const storableAttributes = (attributes: SpanRecord['attributes']): string => {
+const storableAttributes = (attributes: SpanRecord['attributes']): Record<string, SpanAttribute> => {
   const kept: Record<string, SpanAttribute> = {};
   for (const [key, value] of Object.entries(attributes).slice(0, maxSpanAttributes))
     kept[storable(key, maxAttributeKeyLength)] = storableAttribute(value);
-  return JSON.stringify(kept);
+  return kept;
 };
 
 const count = (value: number | null): number | null =>

@@ -36,6 +36,8 @@ export const readRequestBody = (incoming: IncomingMessage, maxBytes: number): Pr
     incoming.once('error', (cause) =>
       reject(new HoldfastError('request.invalid', 'The body broke off.', {}, { cause })),
     );
-    incoming.once('close', () => reject(new HoldfastError('request.invalid', 'The body broke off.')));
+    incoming.once('close', () => {
+      if (!incoming.complete) reject(new HoldfastError('request.invalid', 'The body broke off.'));
+    });
   });
 };

@@ -1,4 +1,4 @@
-import { newId, newSpanId, newTraceId, type SpanRecord } from '@holdfast/core';
+import { newId, newSpanId, newTraceId, type SpanAttribute, type SpanRecord } from '@holdfast/core';
 import type { Usage } from '../formats/format.ts';
 import {
   type AttemptRecord,
@@ -64,7 +64,8 @@ export class CallJournal {
   readonly #cost: CallCost;
   readonly #startMs: number;
   readonly #startedAt: number;
-  readonly #spans: SpanRecord[] = [];
+  /** For the spans: why each attempt failed, in words. */
+  readonly #messages: (string | null)[] = [];
   #attemptStartMs: number;
   #attemptStartedAt: number;
   #shownMicroUsd: number | null = null;
@@ -138,7 +139,7 @@ export class CallJournal {
     const { attempt, provider, providerModel: model } = start;
     this.summaries.push({ attempt, provider, model, status, errorClass });
     if (microUsd !== null) this.#shownMicroUsd = (this.#shownMicroUsd ?? 0) + Number(microUsd);
-    this.#spans.push(this.#attemptSpan(record, outcome));
+    this.#messages.push(outcome.message ?? record.errorClass);
     this.#measure(record);
     if (errorClass !== null)
       this.#services.log.warn('a model call failed', { traceId: this.traceId, provider, attempt, status, errorClass });
@@ -162,70 +163,47 @@ export class CallJournal {
 
   /** Emits the spans, once, after the last attempt: one for the call, and below it one for each of several attempts. */
   callEnded(): void {
-    const [last] = this.#spans.slice(-1);
     const record = this.records.at(-1);
-    if (last === undefined || record === undefined) return;
+    if (record === undefined) return;
     const { spans, clock } = this.#services;
-    const sum = (of: (record: AttemptRecord) => number | null): number | null =>
-      this.records.reduce<number | null>((total, r) => (of(r) === null ? total : (total ?? 0) + (of(r) ?? 0)), null);
     const firstTokenMs =
       record.firstTokenMs === null ? null : record.firstTokenMs + (record.startedAtMs - this.#startMs);
+    const sum = (of: (usage: Usage) => number): number | null =>
+      this.records.reduce<number | null>(
+        (total, { usage }) => (usage === null ? total : (total ?? 0) + of(usage)),
+        null,
+      );
+    const attributes = attributesOf(record, this.callId);
+    attributes['holdfast.attempts'] = this.records.length;
+    attributes['holdfast.first_token_ms'] = firstTokenMs;
     spans.emit({
-      ...last,
-      spanId: this.spanId,
-      parentSpanId: this.#input.trace?.spanId ?? null,
-      kind: 'model',
-      name: `${operationOf(this.#caller.scopes.endpoint)} ${this.#input.request.model}`,
+      ...{ traceId: this.traceId, spanId: this.spanId, parentSpanId: this.#input.trace?.spanId ?? null },
+      ...{ workspaceId: record.scopes.workspaceId, kind: 'model', attributes },
+      name: `${operationOf(record.scopes.endpoint)} ${record.requestedModel}`,
       startMs: this.#startMs,
       endMs: this.#startMs + (clock.monotonic() - this.#startedAt),
-      attributes: {
-        ...last.attributes,
-        'holdfast.attempts': this.records.length,
-        'holdfast.first_token_ms': firstTokenMs,
-      },
-      inputTokens: sum((r) => (r.usage === null ? null : inputTokensOf(r.usage))),
-      outputTokens: sum((r) => r.usage?.outputTokens ?? null),
+      status: record.errorClass === null ? 'ok' : 'error',
+      statusMessage: this.#messages.at(-1) ?? null,
+      inputTokens: sum(inputTokensOf),
+      outputTokens: sum((usage) => usage.outputTokens),
       costMicroUsd: this.#shownMicroUsd,
     });
-    if (this.#spans.length > 1) for (const span of this.#spans) spans.emit(span);
+    if (this.records.length > 1)
+      this.records.forEach((r, i) => spans.emit(this.#attemptSpan(r, this.#messages[i] ?? null)));
   }
 
   /** Tokens and cost are attributes here, since sums over a trace would count them twice. */
-  #attemptSpan(record: AttemptRecord, outcome: AttemptOutcome): SpanRecord {
-    const { usage } = record;
-    const { provider } = record;
+  #attemptSpan(record: AttemptRecord, statusMessage: string | null): SpanRecord {
     return {
-      traceId: this.traceId,
-      spanId: newSpanId(),
-      parentSpanId: this.spanId,
-      workspaceId: record.scopes.workspaceId,
-      kind: 'other',
-      name: `attempt ${record.attempt} ${provider}/${record.providerModel}`,
+      ...{ traceId: this.traceId, spanId: newSpanId(), parentSpanId: this.spanId },
+      ...{ workspaceId: record.scopes.workspaceId, kind: 'other' },
+      name: `attempt ${record.attempt} ${record.provider}/${record.providerModel}`,
       startMs: record.startedAtMs,
       endMs: record.startedAtMs + record.latencyMs,
       status: record.errorClass === null ? 'ok' : 'error',
-      statusMessage: outcome.message ?? record.errorClass,
-      // Names of the OpenTelemetry conventions for generative AI where there is one.
-      attributes: {
-        'gen_ai.operation.name': operationOf(record.scopes.endpoint),
-        'gen_ai.provider.name': provider,
-        'gen_ai.request.model': record.providerModel,
-        'gen_ai.response.model': record.responseModel,
-        'gen_ai.usage.input_tokens': usage === null ? null : inputTokensOf(usage),
-        'gen_ai.usage.output_tokens': usage?.outputTokens ?? null,
-        'gen_ai.usage.cache_read.input_tokens': usage?.cacheReadTokens ?? null,
-        'http.response.status_code': record.status,
-        'error.type': record.errorClass,
-        'holdfast.route': record.route,
-        'holdfast.variant': record.variant,
-        'holdfast.streamed': record.streamed,
-        'holdfast.call': this.callId,
-        'holdfast.cost_micro_usd': record.costMicroUsd === null ? null : Number(record.costMicroUsd),
-        recorded: record.recorded,
-      },
-      inputTokens: null,
-      outputTokens: null,
-      costMicroUsd: null,
+      statusMessage,
+      attributes: attributesOf(record, this.callId),
+      ...{ inputTokens: null, outputTokens: null, costMicroUsd: null },
     };
   }
 
@@ -241,3 +219,25 @@ export class CallJournal {
     });
   }
 }
+
+/** Names of the OpenTelemetry conventions for generative AI where there is one. */
+const attributesOf = (record: AttemptRecord, callId: string): Record<string, SpanAttribute> => {
+  const { usage, costMicroUsd } = record;
+  return {
+    'gen_ai.operation.name': operationOf(record.scopes.endpoint),
+    'gen_ai.provider.name': record.provider,
+    'gen_ai.request.model': record.providerModel,
+    'gen_ai.response.model': record.responseModel,
+    'gen_ai.usage.input_tokens': usage === null ? null : inputTokensOf(usage),
+    'gen_ai.usage.output_tokens': usage?.outputTokens ?? null,
+    'gen_ai.usage.cache_read.input_tokens': usage?.cacheReadTokens ?? null,
+    'http.response.status_code': record.status,
+    'error.type': record.errorClass,
+    'holdfast.route': record.route,
+    'holdfast.variant': record.variant,
+    'holdfast.streamed': record.streamed,
+    'holdfast.call': callId,
+    'holdfast.cost_micro_usd': costMicroUsd === null ? null : Number(costMicroUsd),
+    recorded: record.recorded,
+  };
+};

@@ -33,7 +33,10 @@ export class StreamedAnswer {
     this.#reader = usageReader(source ?? 'openai-responses');
     const translator =
       source !== null && isTranslatable(door.format) && source !== door.format
-        ? streamTranslator(source, door.format, model)
+        ? streamTranslator(source, door.format, model, {
+            ...{ includeUsage: wantsUsage, id: input.requestId },
+            createdSeconds: Math.floor(services.clock.now() / 1_000),
+          })
         : this.#framing.translator;
     this.#dropped = translator === null ? dropped : [...dropped, ...translator.dropped];
     this.#relay = new EventRelay({

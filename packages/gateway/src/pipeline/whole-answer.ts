@@ -47,10 +47,13 @@ const toldOf = (
   document: JsonObject | null,
 ): Told => {
   const { door, model } = context.input.request;
+  const createdSeconds = Math.floor(context.services.clock.now() / 1_000);
   if (format === door.format || !isTranslatable(format) || !isTranslatable(door.format))
     return { body, contentType: head.headers['content-type'] ?? json, dropped: [] };
   if (document === null) return refusal(context, head, body);
-  const { value, dropped } = translateResponse(format, door.format, document, model);
+  const { value, dropped } = translateResponse(format, door.format, document, model, {
+    ...{ id: context.input.requestId, createdSeconds },
+  });
   return { body: JSON.stringify(value), contentType: json, dropped };
 };
 
