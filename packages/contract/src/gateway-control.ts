@@ -45,6 +45,8 @@ export const runTotals = z.object({
   tokens: z.number(),
   heldMicroUsd: z.number(),
   heldTokens: z.number(),
+  /** How often the input grew in a row without anything new at its end. */
+  unchangedInputs: z.number(),
   startedAt: time,
   updatedAt: time,
 });

@@ -37,9 +37,10 @@ const viewRoute = (
   updatedAt,
 });
 
-const viewBudget = ({ workspaceId: _, thresholds, ...budget }: Budget): GatewayBudget => ({
-  ...budget,
-  thresholds: [...thresholds],
+const viewBudget = (budget: Budget): GatewayBudget => ({
+  ...{ id: budget.id, unit: budget.unit, scope: budget.scope, subjectId: budget.subjectId, endpoint: budget.endpoint },
+  ...{ period: budget.period, timeZone: budget.timeZone, amount: budget.amount, hard: budget.hard },
+  thresholds: [...budget.thresholds],
 });
 
 /** Workspace entries hide the server's of the same name. */
@@ -178,7 +179,7 @@ export class GatewayAdmin {
     action: 'budget.create' | 'budget.change' | 'budget.remove',
     budget: Budget,
   ): Promise<void> {
-    const { workspaceId: _, id, ...facts } = budget;
+    const { id, ...facts } = viewBudget(budget);
     const { database, clock } = this.#gateway.parts;
     await audit(database.kysely, new Date(clock.now()), { ...by, action, target: id, details: facts });
     this.#changed(by, 'budget.changed', id, { ...facts, removed: action === 'budget.remove' });

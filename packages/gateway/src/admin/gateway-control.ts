@@ -81,10 +81,10 @@ export class GatewayControl {
 
   async runs(by: Principal, limit: number): Promise<RunTotals[]> {
     const totals = await this.#parts.runaway.totals.list(by.workspaceId, limit);
-    return totals.map(({ unchangedInputs: _, startedAt, updatedAt, ...run }) => ({
+    return totals.map((run) => ({
       ...run,
-      startedAt: startedAt.toISOString(),
-      updatedAt: updatedAt.toISOString(),
+      startedAt: run.startedAt.toISOString(),
+      updatedAt: run.updatedAt.toISOString(),
     }));
   }
 

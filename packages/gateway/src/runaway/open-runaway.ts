@@ -173,11 +173,11 @@ class RunawayControl implements OpenRunaway {
 
   #stopped(scopes: RunScopes, error: HoldfastError): void {
     const { runId, agentId, keyId, workspaceId } = scopes;
-    const what = error.details['cap'] ?? error.code;
+    const { cap, limit } = error.details;
     const data = { run: runId, agent: agentId, key: keyId, code: error.code, reason: error.message };
     const subject = runId ?? keyId;
     // A loop runs into its cap again and again; one event says so, and another when the limit was raised meanwhile.
-    const once = `stopped:${subject}:${String(what)}:${String(error.details['limit'] ?? '')}`;
+    const once = `stopped:${subject}:${JSON.stringify([error.code, cap, limit])}`;
     this.#events.publish({ workspaceId, type: 'runaway.stopped', subject, data, once });
   }
 }

@@ -73,7 +73,7 @@ const addRoutes = (gateway: Command): void => {
         .option(
           '--target <provider/model>',
           'provider and model, with ,weight=N and ,priority=N if need be; may be repeated, in order',
-          (text: string, previous: readonly string[] = []) => [...previous, text],
+          (text: string, previous: readonly string[] | undefined) => [...(previous ?? []), text],
         )
         .addOption(
           new Option('--strategy <strategy>', 'which target comes first').choices([
