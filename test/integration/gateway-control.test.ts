@@ -312,6 +312,49 @@ general_settings: { master_key: sk-1234 }
     await assert.rejects(owner.importGateway({ body: { text: bomb } }), { code: 'request.invalid' }, bomb.slice(0, 40));
 });
 
+test('a model without a price is refused under a hard budget until the workspace sets one', async () => {
+  await owner.putModelRoute({ body: { name: 'tuned', targets: [{ provider: 'test', model: 'our-finetune' }] } });
+  const budget = await owner.createBudget({
+    body: { scope: 'run', subjectId: 'run-tuned', period: 'total', amount: 1_000_000 },
+  });
+  const asked = { model: 'tuned', headers: { 'holdfast-run': 'run-tuned' } };
+  assert.equal((await refusal(asked))[1], 'budget.unpriced');
+  const rates = { input: 1_000_000, output: 2_000_000 };
+  const price = await owner.createPrice({
+    body: { provider: 'openai', model: 'our-finetune', rates, contextTokens: 8_000 },
+  });
+  await eventually(async () => (await ask(asked)).status === 200, 'the price is known');
+  const { items } = await owner.listPrices();
+  assert.deepEqual(items, [price]);
+  await owner.removePrice({ params: { id: price.id } });
+  await owner.removeBudget({ params: { id: budget.id } });
+});
+
+test('[R-secrets-stay-secret] after a new master key all stored secrets open, and only the operator makes one', async () => {
+  const hook = await owner.createWebhook({ body: { url: 'https://example.com/hook', types: ['webhook.test'] } });
+  const sealed = async () => {
+    const { kysely } = server.server.layers.database;
+    const keys = await kysely.selectFrom('gateway_provider_keys').select('master_key_id').execute();
+    const hooks = await kysely.selectFrom('webhooks').select('sealed_secret').execute();
+    return new Set([
+      ...keys.map((row) => row.master_key_id),
+      ...hooks.map((row) => row.sealed_secret.split('.')[1] ?? ''),
+    ]);
+  };
+  const before = await sealed();
+  const { resealed } = await owner.rotateMasterKey();
+  assert.ok(resealed >= 2);
+  const after = await sealed();
+  assert.deepEqual([before.size, after.size], [1, 1]);
+  assert.notDeepEqual(after, before);
+  assert.equal((await ask()).status, 200);
+  assert.equal(provider.received.at(-1)?.authorization, `Bearer ${secret}`);
+  const foreign = (await server.server.layers.identity.issueOwnerKey('theirs', 'other')).reveal();
+  const other = createClient({ url: server.url, apiKey: foreign });
+  await assert.rejects(other.rotateMasterKey(), { code: 'auth.forbidden' });
+  await owner.removeWebhook({ params: { id: hook.id } });
+});
+
 test('[R-metrics] the server’s metrics have the gateway’s of one’s own workspace', async () => {
   const metrics = async (key: string) =>
     (await fetch(`${server.url}/metrics`, { headers: { authorization: `Bearer ${key}` } })).text();

@@ -114,6 +114,54 @@ const budgetInput = z.object({
   thresholds: thresholds.default([]),
 });
 
+/** Whole micro-dollars for a million tokens, or such a rate with others for prompts that are longer. */
+const microUsd = z.number().int().min(0).max(1_000_000_000_000_000);
+const rate = z.union([
+  microUsd,
+  z.object({
+    base: microUsd,
+    tiers: z
+      .array(z.object({ above: z.number().int().min(0), price: microUsd }))
+      .min(1)
+      .max(10),
+  }),
+]);
+const rateName = z.enum([
+  'input',
+  'cacheRead',
+  'cacheWrite5m',
+  'cacheWrite1h',
+  'output',
+  'reasoning',
+  'inputAudio',
+  'inputImage',
+  'outputAudio',
+  'outputImage',
+]);
+
+const priceInput = z.object({
+  /** As the provider's settings name its prices, such as `openai`; by its kind unless they say otherwise. */
+  provider: z.string().min(1).max(64),
+  /** The model's exact name. */
+  model: z.string().min(1).max(256),
+  /** From when on it holds; from now on unless told. */
+  effectiveFrom: z.iso.datetime({ offset: true }).optional(),
+  rates: z.partialRecord(rateName, rate).default({}),
+  /** Micro-dollars for each thing that is no token. */
+  units: z.partialRecord(z.enum(['request', 'image', 'audioSecond', 'character']), microUsd).default({}),
+  contextTokens: z.number().int().min(1).nullable().default(null),
+});
+
+export const gatewayPrice = z.object({
+  id: z.string(),
+  provider: z.string(),
+  model: z.string(),
+  effectiveFrom: time,
+  rates: z.record(z.string(), z.unknown()),
+  units: z.record(z.string(), z.number()),
+  contextTokens: z.number().nullable(),
+});
+
 const id = z.object({ id: z.string().max(128) });
 const named = z.object({ name: z.string().max(256) });
 
@@ -244,6 +292,42 @@ export const gatewayAdminRoutes = routes({
     params: id,
     summary: 'Remove a budget: it holds no call back any more.',
   },
+  createPrice: {
+    method: 'POST',
+    path: '/api/gateway/prices',
+    role: 'owner',
+    answer: 'json',
+    status: 201,
+    summary: 'Set what a model costs the workspace, from a time on; it comes before the prices of the release.',
+    body: priceInput,
+    response: gatewayPrice,
+  },
+  listPrices: {
+    method: 'GET',
+    path: '/api/gateway/prices',
+    role: 'viewer',
+    answer: 'json',
+    summary: 'List the prices that the workspace has set.',
+    response: z.object({ items: z.array(gatewayPrice) }),
+  },
+  removePrice: {
+    method: 'DELETE',
+    path: '/api/gateway/prices/{id}',
+    role: 'owner',
+    answer: 'empty',
+    status: 204,
+    params: id,
+    summary: 'Remove a price that the workspace has set; calls that were charged by it stay as they are.',
+  },
+  rotateMasterKey: {
+    method: 'POST',
+    path: '/api/gateway/master-key/rotations',
+    role: 'owner',
+    answer: 'json',
+    summary:
+      'Seal the stored secrets of all workspaces anew with a new master key; only for owners of the default workspace.',
+    response: z.object({ resealed: z.number() }),
+  },
   cacheStats: {
     method: 'GET',
     path: '/api/gateway/cache',
@@ -269,4 +353,5 @@ export type ModelRoute = z.output<typeof modelRoute>;
 export type ModelRouteInput = z.input<typeof modelRouteInput>;
 export type TargetHealth = z.output<typeof targetHealth>;
 export type GatewayBudget = z.output<typeof gatewayBudget>;
+export type GatewayPrice = z.output<typeof gatewayPrice>;
 export type BudgetUse = z.output<typeof budgetUse>;

@@ -77,6 +77,8 @@ const samples: { readonly [K in RouteName]?: RouteArguments<(typeof allRoutes)[K
   createBudget: { body: { period: 'month', amount: 5_000_000 } },
   changeBudget: { params: { id: 'bgt_1' }, body: { amount: 1 } },
   removeBudget: { params: { id: 'bgt_1' } },
+  createPrice: { body: { provider: 'openai', model: 'mine', rates: { input: 100_000 } } },
+  removePrice: { params: { id: 'prc_1' } },
   gatewayUsage: { query: { by: ['model', 'day'] } },
   putCaps: { body: { subject: 'run', subjectId: 'nightly', maxCalls: 10 } },
   removeCaps: { params: { subject: 'run', id: 'nightly' } },

@@ -28,10 +28,19 @@ const fillGateway = async ({ layers }: RunningServer, principal: Principal, name
   await admin.putProvider(principal, { name: providerName, kind: 'openai', apiKey: 'sk-of-the-victim' });
   await admin.putRoute(principal, { name: modelRoute, targets: [{ provider: providerName, model: 'gpt-4.1-mini' }] });
   const budget = await admin.createBudget(principal, { scope: 'workspace', period: 'month', amount: 1_000_000 });
+  const price = await admin.createPrice(principal, { provider: 'openai', model: `${name}-model` });
   await control.putCaps(principal, 'run', cappedRun, { ...noCaps, maxCalls: 5 });
   const kill = await control.setKill(principal, 'run', `${name}-killed`, 'a test');
   const webhook = await control.createWebhook(principal, `https://${name}.example.com/hook`, ['webhook.test']);
-  return { providerName, modelRoute, cappedRun, budgetId: budget.id, killId: kill.id, webhookId: webhook.id };
+  return {
+    providerName,
+    modelRoute,
+    cappedRun,
+    budgetId: budget.id,
+    priceId: price.id,
+    killId: kill.id,
+    webhookId: webhook.id,
+  };
 };
 
 /** Gives a workspace one of everything that has an id. */

@@ -13,6 +13,7 @@ export interface Belongings {
   readonly providerName: string;
   readonly modelRoute: string;
   readonly budgetId: string;
+  readonly priceId: string;
   readonly killId: string;
   readonly webhookId: string;
   /** A run that has caps of its own. */
@@ -52,6 +53,10 @@ const gatewayInputs = (own: Belongings) => ({
   listBudgets: {},
   changeBudget: { params: { id: own.budgetId }, body: { amount: 6 } },
   removeBudget: { params: { id: own.budgetId } },
+  createPrice: { body: { provider: 'openai', model: 'x' } },
+  listPrices: {},
+  removePrice: { params: { id: own.priceId } },
+  rotateMasterKey: {},
   cacheStats: {},
   purgeCache: {},
   gatewayUsage: {},

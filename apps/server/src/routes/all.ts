@@ -26,7 +26,7 @@ export const bindAll = (layers: Layers, clock: Clock): Record<RouteName, Bound> 
     ...bindStreams(sandboxes, clock),
     ...bindTemplates(layers.sandboxes),
     ...bindModels(layers.gateway),
-    ...bindGatewayAdmin(layers.gateway),
+    ...bindGatewayAdmin(layers.gateway, layers.identity),
     ...bindGatewayControl(layers.gateway, clock),
     ...bindTraces(layers.observability),
   };

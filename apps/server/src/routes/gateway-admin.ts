@@ -1,5 +1,7 @@
 import { gatewayAdminRoutes as routes } from '@holdfast/contract';
+import { HoldfastError } from '@holdfast/core';
 import { type Gateway, GatewayAdmin } from '@holdfast/gateway';
+import type { Identity } from '@holdfast/identity';
 import { bindEmpty, bindJson } from '../http/bind.ts';
 
 /** Members that were given: what is left out of a change stays as it is. */
@@ -10,7 +12,7 @@ const given = <T extends object>(members: T): { [K in keyof T]?: Exclude<T[K], u
 };
 
 /** Providers, model routes, budgets and the cache. */
-export const bindGatewayAdmin = (gateway: Gateway) => {
+export const bindGatewayAdmin = (gateway: Gateway, identity: Identity) => {
   const admin = new GatewayAdmin(gateway);
   return {
     listProviders: bindJson(routes.listProviders, async ({ principal }) => ({
@@ -37,6 +39,15 @@ export const bindGatewayAdmin = (gateway: Gateway) => {
       admin.changeBudget(principal, params.id, given(body)),
     ),
     removeBudget: bindEmpty(routes.removeBudget, ({ principal, params }) => admin.removeBudget(principal, params.id)),
+    createPrice: bindJson(routes.createPrice, ({ principal, body }) => admin.createPrice(principal, body)),
+    listPrices: bindJson(routes.listPrices, async ({ principal }) => ({ items: await admin.listPrices(principal) })),
+    removePrice: bindEmpty(routes.removePrice, ({ principal, params }) => admin.removePrice(principal, params.id)),
+    rotateMasterKey: bindJson(routes.rotateMasterKey, async ({ principal }) => {
+      // The master key is the server's: whoever operates that owns its first workspace.
+      const { name } = await identity.getWorkspace(principal, principal.workspaceId);
+      if (name !== 'default') throw new HoldfastError('auth.forbidden', 'Only owners of the workspace "default" may.');
+      return { resealed: await admin.rotateMasterKey(principal) };
+    }),
     cacheStats: bindJson(routes.cacheStats, ({ principal }) => admin.cacheStats(principal)),
     purgeCache: bindJson(routes.purgeCache, async ({ principal, query }) => ({
       removed: await admin.purgeCache(principal, query.model ?? null),

@@ -1,8 +1,16 @@
-import type { BudgetUse, GatewayBudget, GatewayProvider, ModelRoute, TargetHealth } from '@holdfast/contract';
+import type {
+  BudgetUse,
+  GatewayBudget,
+  GatewayPrice,
+  GatewayProvider,
+  ModelRoute,
+  TargetHealth,
+} from '@holdfast/contract';
 import { audit, type Principal } from '@holdfast/identity';
 import type { Budget, BudgetInput } from '../budgets/budget.ts';
 import { type BudgetChange, BudgetStore } from '../budgets/budget-store.ts';
 import type { Gateway } from '../gateway.ts';
+import { type OverrideInput, OverrideStore, type PriceOverride } from '../prices/override-store.ts';
 import type { Provider } from '../providers/provider.ts';
 import type { ListedProvider } from '../providers/provider-store.ts';
 import { type ModelRouteConfiguration, modelRouteConfiguration } from '../routing/route-configuration.ts';
@@ -43,6 +51,13 @@ const viewBudget = (budget: Budget): GatewayBudget => ({
   thresholds: [...budget.thresholds],
 });
 
+const viewPrice = ({ effectiveFrom, rates, units, ...price }: PriceOverride): GatewayPrice => ({
+  ...price,
+  effectiveFrom: effectiveFrom.toISOString(),
+  rates: { ...rates },
+  units: Object.fromEntries(Object.entries(units).filter(([, each]) => each !== undefined)),
+});
+
 /** Workspace entries hide the server's of the same name. */
 const over = <T extends { readonly name: string }>(own: readonly T[], server: readonly T[]): T[] =>
   [...own, ...server.filter(({ name }) => own.every((one) => one.name !== name))].sort((a, b) =>
@@ -55,10 +70,12 @@ const mostUses = 10_000;
 export class GatewayAdmin {
   readonly #gateway: Gateway;
   readonly #budgets: BudgetStore;
+  readonly #prices: OverrideStore;
 
   constructor(gateway: Gateway) {
     this.#gateway = gateway;
     this.#budgets = new BudgetStore(gateway.parts.database, gateway.parts.clock);
+    this.#prices = new OverrideStore(gateway.parts.database, gateway.parts.clock);
   }
 
   async listProviders(by: Principal): Promise<GatewayProvider[]> {
@@ -166,6 +183,31 @@ export class GatewayAdmin {
     await this.#budgetChanged(by, 'budget.remove', budget);
   }
 
+  /** Errors: `request.invalid`, `resource.conflict`, `quota.exceeded`. */
+  async createPrice(by: Principal, input: OverrideInput): Promise<GatewayPrice> {
+    const price = viewPrice(await this.#prices.create(by.workspaceId, input));
+    await this.#audit(by, 'price.create', price.id, price);
+    return price;
+  }
+
+  async listPrices(by: Principal): Promise<GatewayPrice[]> {
+    return (await this.#prices.list(by.workspaceId)).map(viewPrice);
+  }
+
+  /** Errors: `resource.not_found`. */
+  async removePrice(by: Principal, id: string): Promise<void> {
+    await this.#prices.remove(by.workspaceId, id);
+    await this.#audit(by, 'price.remove', id, {});
+  }
+
+  /** The number of secrets that were sealed anew. The caller sees to it that only the operator gets here. */
+  async rotateMasterKey(by: Principal): Promise<number> {
+    const providers = await this.#gateway.store.rotateMasterKey();
+    const webhooks = await this.#gateway.parts.webhooks.reseal();
+    await this.#audit(by, 'master_key.rotate', 'master-key', { providers, webhooks });
+    return providers + webhooks;
+  }
+
   cacheStats(by: Principal): ReturnType<Gateway['parts']['cache']['stats']> {
     return this.#gateway.parts.cache.stats(by.workspaceId);
   }
@@ -180,9 +222,18 @@ export class GatewayAdmin {
     budget: Budget,
   ): Promise<void> {
     const { id, ...facts } = viewBudget(budget);
-    const { database, clock } = this.#gateway.parts;
-    await audit(database.kysely, new Date(clock.now()), { ...by, action, target: id, details: facts });
+    await this.#audit(by, action, id, facts);
     this.#changed(by, 'budget.changed', id, { ...facts, removed: action === 'budget.remove' });
+  }
+
+  async #audit(
+    by: Principal,
+    action: string,
+    target: string,
+    details: Readonly<Record<string, unknown>>,
+  ): Promise<void> {
+    const { database, clock } = this.#gateway.parts;
+    await audit(database.kysely, new Date(clock.now()), { ...by, action, target, details });
   }
 
   #changed(

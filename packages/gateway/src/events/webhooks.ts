@@ -1,7 +1,7 @@
 import { type Clock, HoldfastError, newId, type RandomBytes, Secret } from '@holdfast/core';
 import type { Database } from '@holdfast/db';
 import { audit, type Principal } from '@holdfast/identity';
-import { sealText } from '../secrets/envelope.ts';
+import { openText, sealText } from '../secrets/envelope.ts';
 import type { MasterKeys } from '../secrets/master-keys.ts';
 import type { AddressGuard } from './address-guard.ts';
 import { webhookSecretOf } from './webhook-request.ts';
@@ -37,6 +37,7 @@ export interface WebhooksOptions {
 
 const mostWebhooks = 100;
 const secretBytes = 32;
+const resealBatch = 100;
 
 /** Says whose secret a sealed one is. */
 export const webhookSeal = (workspaceId: string, id: string): string => `webhook\0${workspaceId}\0${id}`;
@@ -152,6 +153,34 @@ export class Webhooks {
       lastError: row.last_error,
       createdAt: row.created_at,
     }));
+  }
+
+  /** Seals the secrets of all workspaces anew with the current master key; resolves with how many there were. */
+  async reseal(): Promise<number> {
+    const { database, masterKeys } = this.#o;
+    const current = `v1.${masterKeys.currentId}.`;
+    let count = 0;
+    for (;;) {
+      const rows = await database.kysely
+        .selectFrom('webhooks')
+        .select(['id', 'workspace_id', 'sealed_secret'])
+        .where('sealed_secret', 'not like', `${current}%`)
+        .orderBy('id')
+        .limit(resealBatch)
+        .execute();
+      if (rows.length === 0) return count;
+      for (const row of rows) {
+        const whose = webhookSeal(row.workspace_id, row.id);
+        const sealed = sealText(masterKeys, openText(masterKeys, row.sealed_secret, whose), whose);
+        await database.kysely
+          .updateTable('webhooks')
+          .set({ sealed_secret: sealed })
+          .where('id', '=', row.id)
+          .where('sealed_secret', '=', row.sealed_secret)
+          .execute();
+        count += 1;
+      }
+    }
   }
 
   async #mustExist(by: Principal, id: string): Promise<void> {

@@ -38,6 +38,12 @@ const addProviders = (gateway: Command): void => {
     load: async () => (await import('./models.ts')).setProvider,
   });
   addCommand(group, {
+    usage: 'rotate',
+    summary: 'Seal all stored keys anew with a new master key.',
+    examples: [['gateway providers rotate', 'of all workspaces; only for owners of the default one']],
+    load: async () => (await import('./models.ts')).rotateMasterKey,
+  });
+  addCommand(group, {
     usage: 'rm <provider...>',
     summary: 'Remove providers that no model route names.',
     examples: [['gateway providers rm groq', 'with its key']],

@@ -72,6 +72,11 @@ export const removeProviders: Run<object> = async (context, names) => {
   context.output.result({ removed: names }, () => names.join('\n'));
 };
 
+export const rotateMasterKey: Run<object> = async (context) => {
+  const client = await connect(context);
+  context.output.result(await client.rotateMasterKey(), ({ resealed }) => `${resealed} secrets are sealed anew.`);
+};
+
 const targetsText = (route: ModelRoute): string =>
   (route.targets ?? []).map(({ provider, model }) => `${provider}/${model}`).join(', ') || 'variants';
 

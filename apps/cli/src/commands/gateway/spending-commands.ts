@@ -1,7 +1,6 @@
 import { type Command, Option } from 'commander';
 import { addCommand, addGroup, dollars, duration, wholeNumber, words } from '../../command.ts';
 
-const most = Number.MAX_SAFE_INTEGER;
 const yearMs = 366 * 86_400_000;
 const count = wholeNumber(1, 999_999_999_999_999);
 
@@ -67,9 +66,41 @@ const addBudgets = (gateway: Command): void => {
   });
 };
 
+const addPrices = (gateway: Command): void => {
+  const group = addGroup(gateway, 'prices', 'what models cost, where the workspace knows better than the release');
+  addCommand(group, {
+    usage: 'ls',
+    isDefault: true,
+    summary: 'List the prices that the workspace has set.',
+    examples: [['gateway prices', 'they come before those of the release']],
+    load: async () => (await import('./spending.ts')).listPrices,
+  });
+  addCommand(group, {
+    usage: 'set <provider> <model>',
+    summary: 'Set what a model costs, in dollars for a million tokens; it holds from now on.',
+    examples: [
+      ['gateway prices set openai our-finetune --input 0.8 --output 3.2', 'a model that the release does not know'],
+    ],
+    configure: (command) =>
+      command
+        .requiredOption('--input <dollars>', 'a million tokens of input', dollars)
+        .requiredOption('--output <dollars>', 'a million tokens of output', dollars)
+        .option('--cache-read <dollars>', 'a million tokens read from the cache of the provider', dollars)
+        .option('--context <tokens>', 'longest prompt and answer together', count),
+    load: async () => (await import('./spending.ts')).setPrice,
+  });
+  addCommand(group, {
+    usage: 'rm <price...>',
+    summary: 'Remove prices that the workspace has set.',
+    examples: [['gateway prices rm prc_01hxyz', 'what was charged stays']],
+    load: async () => (await import('./spending.ts')).removePrices,
+  });
+};
+
 /** Commands about what may be spent, and what was. */
 export const addSpendingCommands = (gateway: Command): void => {
   addBudgets(gateway);
+  addPrices(gateway);
   addCommand(gateway, {
     usage: 'usage',
     summary: 'Show calls, tokens and cost.',
@@ -99,7 +130,7 @@ export const addSpendingCommands = (gateway: Command): void => {
     configure: (command) =>
       command
         .option('--run <run>', 'only of this run')
-        .option('--limit <count>', 'most rows', wholeNumber(1, Math.min(1_000, most)), 20),
+        .option('--limit <count>', 'most rows', wholeNumber(1, 1_000), 20),
     load: async () => (await import('./spending.ts')).listAttempts,
   });
 };

@@ -154,3 +154,34 @@ export const listAttempts: Run<{ run?: string; limit: number }> = async (context
     ),
   );
 };
+
+export const listPrices: Run<object> = async (context) => {
+  const client = await connect(context);
+  context.output.result(await client.listPrices(), ({ items }) =>
+    formatTable(
+      ['ID', 'PROVIDER', 'MODEL', 'FROM', 'MICRO-DOLLARS FOR A MILLION TOKENS'],
+      items.map((price) => [price.id, price.provider, price.model, price.effectiveFrom, JSON.stringify(price.rates)]),
+    ),
+  );
+};
+
+interface PriceOptions {
+  readonly input: number;
+  readonly output: number;
+  readonly cacheRead?: number;
+  readonly context?: number;
+}
+
+export const setPrice: Run<PriceOptions> = async (context, [provider = '', model = ''], options) => {
+  const { input, output, cacheRead, context: contextTokens } = options;
+  const rates = { input, output, ...(cacheRead === undefined ? {} : { cacheRead }) };
+  const client = await connect(context);
+  const made = await client.createPrice({ body: { provider, model, rates, contextTokens } });
+  context.output.result(made, (price) => `${price.id}: ${price.provider} ${price.model}`);
+};
+
+export const removePrices: Run<object> = async (context, ids) => {
+  const client = await connect(context);
+  for (const id of ids) await client.removePrice({ params: { id } });
+  context.output.result({ removed: ids }, () => ids.join('\n'));
+};
