@@ -114,12 +114,15 @@ export class GatewayAdmin {
     const parsed = modelRouteConfiguration.safeParse(document);
     if (!parsed.success) throw invalidDocument('The model route', parsed.error);
     const { route, updatedAt } = await this.#gateway.store.putRoute(by, parsed.data);
+    // What the route answered before may come from other models.
+    await this.#gateway.parts.cache.purge(by.workspaceId, route.name);
     this.#changed(by, 'route.changed', route.name, {});
     return viewRoute(route, 'workspace', updatedAt.toISOString());
   }
 
   async removeRoute(by: Principal, name: string): Promise<void> {
     await this.#gateway.store.removeRoute(by, name);
+    await this.#gateway.parts.cache.purge(by.workspaceId, name);
     this.#changed(by, 'route.changed', name, { removed: true });
   }
 

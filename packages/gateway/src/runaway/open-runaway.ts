@@ -144,6 +144,7 @@ class RunawayControl implements OpenRunaway {
 
   #refuseRepetition({ scopes, format, body }: RunawayCall, caps: RunCaps): void {
     const limit = caps.maxRepeatedCalls;
+    if (limit === null && turnsOf(format, body).length < suspiciousTurns) return;
     const found = repetitionOf(format, body);
     if (found === null) return;
     if (limit !== null && found.times >= limit)

@@ -2,13 +2,12 @@ import { canonicalJson, digestOf } from '../caches/canonical-json.ts';
 import type { WireFormat } from '../doors/endpoint.ts';
 import type { JsonObject } from '../formats/format.ts';
 
-/** A tool call that a conversation shows, in its order. */
+/** A tool call that a conversation shows, in its order. Arguments and results are compared only where that matters. */
 interface ToolCall {
-  /** Tool and arguments. */
-  readonly call: string;
-  readonly id: string;
-  /** What the tool answered; empty until it has. */
-  result: string;
+  readonly name: string;
+  readonly args: unknown;
+  /** What the tool answered; undefined until it has. */
+  result: unknown;
 }
 
 /** How many of the last messages are looked at: a loop shows at the end. */
@@ -35,16 +34,39 @@ const argumentsOf = (value: unknown): string => {
 /** Collects calls, and fits results to them by id, or by name where a format has no ids. */
 class Calls {
   readonly all: ToolCall[] = [];
+  readonly #byId = new Map<string, ToolCall>();
 
   add(name: unknown, args: unknown, id: unknown): void {
-    this.all.push({ call: `${textOf(name)}\0${argumentsOf(args)}`, id: textOf(id), result: '' });
+    const call: ToolCall = { name: textOf(name), args, result: undefined };
+    this.all.push(call);
+    this.#byId.set(textOf(id), call);
   }
 
   answered(id: unknown, result: unknown): void {
-    const call = this.all.findLast((one) => one.id === textOf(id));
-    if (call !== undefined) call.result = canonicalJson(result ?? null);
+    const call = this.#byId.get(textOf(id));
+    if (call !== undefined) call.result = result ?? null;
   }
 }
+
+/** Another order of members and other white space leave this as it is: a cheap way to tell most texts apart. */
+const charsOf = (json: string): number => json.replace(/\s+/g, '').length;
+
+/** Tells calls that are like this one. Long results are compared as they are; only documents are written out. */
+const likenessTo = (last: ToolCall) => {
+  const lastArgs = argumentsOf(last.args);
+  const lastChars = typeof last.args === 'string' ? charsOf(last.args) : 0;
+  const sameCall = ({ name, args }: ToolCall): boolean => {
+    if (name !== last.name) return false;
+    if (typeof args === 'string' && typeof last.args === 'string') {
+      if (args === last.args) return true;
+      if (charsOf(args) !== lastChars) return false;
+    }
+    return argumentsOf(args) === lastArgs;
+  };
+  const sameResult = (a: unknown, b: unknown): boolean =>
+    a === b || (typeof a === 'object' && typeof b === 'object' && canonicalJson(a) === canonicalJson(b));
+  return { lastArgs, sameCall, sameResult };
+};
 
 const readChat = (message: JsonObject, calls: Calls): void => {
   for (const call of listOf(message['tool_calls']))
@@ -101,7 +123,6 @@ export interface Repetition {
  * or, with others in between, those that also got the same answer. Null when there was no tool call.
  */
 export const repetitionOf = (format: WireFormat, body: JsonObject): Repetition | null => {
-  if (!Object.hasOwn(readers, format)) return null;
   const calls = new Calls();
   const read =
     format === 'openai-chat' || format === 'openai-responses' || format === 'anthropic' || format === 'gemini'
@@ -111,13 +132,15 @@ export const repetitionOf = (format: WireFormat, body: JsonObject): Repetition |
   for (const turn of turnsOf(format, body)) read(turn, calls);
   const last = calls.all.at(-1);
   if (last === undefined) return null;
-  const different = calls.all.findLastIndex(({ call }) => call !== last.call);
-  const inARow = calls.all.length - 1 - different;
+  const { lastArgs, sameCall, sameResult } = likenessTo(last);
+  const same = calls.all.map(sameCall);
+  const inARow = calls.all.length - 1 - same.lastIndexOf(false);
   // Somebody who waits for a build asks the same in a row and hears something new; with others in between that is work.
-  const settled = calls.all.findLast((one) => one.call === last.call && one.result !== '');
-  const unchanged = calls.all.filter((one) => one.call === last.call && one.result === (settled?.result ?? '')).length;
-  const tool = last.call.split('\0')[0] ?? '';
-  return { times: Math.max(inARow, unchanged), tool, fingerprint: digestOf(last.call).toString('hex').slice(0, 32) };
+  const alike = calls.all.filter((_, i) => same[i] === true);
+  const settled = alike.findLast(({ result }) => result !== undefined)?.result;
+  const unchanged = alike.filter(({ result }) => sameResult(result, settled)).length;
+  const fingerprint = digestOf(last.name, lastArgs).toString('hex').slice(0, 32);
+  return { times: Math.max(inARow, unchanged), tool: last.name, fingerprint };
 };
 
 /** Names of one occurrence rather than of what is said; they differ each time. */
