@@ -62,9 +62,8 @@ export interface BudgetGenerationsTable {
 export interface BudgetHoldsTable {
   call_id: string;
   process_id: string;
-  window_ids: number[];
-  swept_amounts: number[];
-  attempt: ColumnType<unknown, string, string>;
+  charges: string;
+  attempt: string;
   opened_at: Generated<Date>;
 }
 
@@ -85,8 +84,7 @@ export interface BudgetWindowsTable {
   ends_at: Date | null;
   debited: Generated<number>;
   spent: Generated<number>;
-  told_percent: Generated<number>;
-  told_exhausted: Generated<boolean>;
+  prune_at: Date | null;
 }
 
 export interface BudgetsTable {
@@ -225,32 +223,6 @@ export interface ModelAttemptsTable {
   tags: ColumnType<unknown, string, string>;
   started_at: Date;
   admitted_at: Date;
-}
-
-export interface ModelCallsTable {
-  id: string;
-  workspace_id: string;
-  key_id: string;
-  user_id: string | null;
-  endpoint: string;
-  requested_model: string;
-  route: string | null;
-  provider: string;
-  provider_model: string;
-  recorded: boolean;
-  attempt: number;
-  streamed: boolean;
-  status: number | null;
-  error_class: string | null;
-  input_tokens: number | null;
-  output_tokens: number | null;
-  cached_tokens: number | null;
-  cost_micro_usd: number | null;
-  latency_ms: number;
-  first_token_ms: number | null;
-  trace_id: string;
-  span_id: string;
-  started_at: Date;
 }
 
 export interface PriceOverridesTable {
@@ -451,7 +423,6 @@ export interface Schema {
   idempotency_keys: IdempotencyKeysTable;
   kill_switches: KillSwitchesTable;
   model_attempts: ModelAttemptsTable;
-  model_calls: ModelCallsTable;
   price_overrides: PriceOverridesTable;
   run_caps: RunCapsTable;
   run_holds: RunHoldsTable;

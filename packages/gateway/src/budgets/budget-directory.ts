@@ -1,5 +1,6 @@
 import type { Scopes } from '../ledger/ledger.ts';
 import type { Budget } from './budget.ts';
+import type { Slice } from './slice.ts';
 import type { SpendingStore } from './spending-store.ts';
 
 /** A budget, and whose amount of it a call is held to. */
@@ -7,10 +8,16 @@ export interface Level {
   readonly budget: Budget;
   /** Empty for the whole workspace. */
   readonly subject: string;
+  /** The slice that the last call used, so that the next one need not look for it. */
+  slice: Slice | null;
 }
 
 /** Workspaces whose budgets are kept in memory. */
 const maxWorkspaces = 10_000;
+
+/** Combinations of scopes that are remembered for each workspace. */
+const maxMatched = 2_000;
+const noLevels: readonly Level[] = [];
 
 const endpointKey = (scope: string, subject: string | null): string => `${scope}:${subject ?? ''}`;
 
@@ -19,6 +26,7 @@ export class WorkspaceBudgets {
   readonly generation: number;
   readonly #byId: ReadonlyMap<string, Budget>;
   readonly #byScope = new Map<string, Budget[]>();
+  readonly #matched = new Map<string, readonly Level[]>();
 
   constructor(generation: number, budgets: ReadonlyMap<string, Budget>) {
     this.generation = generation;
@@ -32,9 +40,20 @@ export class WorkspaceBudgets {
   }
 
   /** Every budget that a call with these scopes is held to, the workspace's first. */
-  match(scopes: Scopes): Level[] {
+  match(scopes: Scopes): readonly Level[] {
+    if (this.#byId.size === 0) return noLevels;
+    const { teamId, userId, keyId, agentId, runId, endpoint } = scopes;
+    const key = `${endpoint} ${teamId} ${userId} ${keyId} ${agentId} ${runId}`;
+    const matched = this.#matched.get(key);
+    if (matched !== undefined) return matched;
+    const levels = this.#match(scopes);
+    if (this.#matched.size >= maxMatched) this.#matched.clear();
+    this.#matched.set(key, levels);
+    return levels;
+  }
+
+  #match(scopes: Scopes): Level[] {
     const levels: Level[] = [];
-    if (this.#byId.size === 0) return levels;
     this.#add(levels, 'workspace', '', scopes.endpoint);
     this.#add(levels, 'team', scopes.teamId, scopes.endpoint);
     this.#add(levels, 'user', scopes.userId, scopes.endpoint);
@@ -56,11 +75,13 @@ export class WorkspaceBudgets {
   #add(levels: Level[], scope: Budget['scope'], subject: string | null, endpoint: string): void {
     if (subject === null) return;
     const own = subject === '' ? undefined : this.#byScope.get(endpointKey(scope, subject));
-    if (own !== undefined) for (const budget of own) if (applies(budget, endpoint)) levels.push({ budget, subject });
+    if (own !== undefined)
+      for (const budget of own) if (applies(budget, endpoint)) levels.push({ budget, subject, slice: null });
     const each = this.#byScope.get(endpointKey(scope, null));
     if (each === undefined) return;
     for (const budget of each)
-      if (applies(budget, endpoint) && !own?.some((other) => replaces(other, budget))) levels.push({ budget, subject });
+      if (applies(budget, endpoint) && !own?.some((other) => replaces(other, budget)))
+        levels.push({ budget, subject, slice: null });
   }
 }
 

@@ -1,9 +1,9 @@
 import { type Clock, HoldfastError, type Log } from '@holdfast/core';
-import { abandonedJson, attemptJson } from '../ledger/attempt-row.ts';
+import { abandonedRow, attemptRow } from '../ledger/attempt-row.ts';
 import type { AttemptRecord, Ledger } from '../ledger/ledger.ts';
 import { refusalError } from '../limits/refusal.ts';
 import type { BudgetDirectory, Level, WorkspaceBudgets } from './budget-directory.ts';
-import { abandonedOf, OpenHold, sweptAmounts } from './hold.ts';
+import { abandonedOf, type HoldPorts, OpenHold, sweptAmounts } from './hold.ts';
 import type { SharedTime } from './shared-time.ts';
 import type { Slice } from './slice.ts';
 import type { SliceTable } from './slice-table.ts';
@@ -63,6 +63,7 @@ const unavailable = (cause: unknown): HoldfastError =>
 export class GatewaySpending implements Spending {
   readonly ledger: Ledger;
   readonly #p: SpendingParts;
+  readonly #ports: HoldPorts;
   readonly #holds = new Map<string, OpenHold>();
   #closing: Promise<void> | null = null;
   #ticks = 0;
@@ -71,6 +72,14 @@ export class GatewaySpending implements Spending {
 
   constructor(parts: SpendingParts) {
     this.#p = parts;
+    this.#ports = {
+      end: (end) => parts.writer.end(end),
+      touch: (slice) => {
+        parts.slices.touch(slice);
+        parts.watch.touch(slice);
+      },
+      closed: (id) => void this.#holds.delete(id),
+    };
     this.ledger = { append: (records) => this.#append(records) };
     this.#planTick();
   }
@@ -168,7 +177,7 @@ export class GatewaySpending implements Spending {
         generation,
         slices,
         sweptAmounts: sweptAmounts(facts, slices),
-        attempt: abandonedJson(abandonedOf(facts), admittedAtMs),
+        attempt: abandonedRow(abandonedOf(facts), admittedAtMs),
         done: (outcome, processId) => resolve({ outcome, processId }),
       });
     });
@@ -181,17 +190,8 @@ export class GatewaySpending implements Spending {
     processId: string,
     admittedAtMs: number,
   ): Hold {
-    const { writer, clock, watch } = this.#p;
-    const hold = new OpenHold({
-      ...{ facts, slices, reserved, processId, admittedAtMs },
-      expiresAt: clock.monotonic() + (facts.maxDurationMs ?? defaultDurationMs),
-      end: (end) => writer.end(end),
-      touch: (slice) => {
-        this.#p.slices.touch(slice);
-        watch.touch(slice);
-      },
-      closed: ({ id }) => void this.#holds.delete(id),
-    });
+    const expiresAt = this.#p.clock.monotonic() + (facts.maxDurationMs ?? defaultDurationMs);
+    const hold = new OpenHold({ facts, slices, reserved, processId, admittedAtMs, expiresAt, ports: this.#ports });
     this.#holds.set(hold.id, hold);
     return hold;
   }
@@ -202,7 +202,7 @@ export class GatewaySpending implements Spending {
     return new Promise((resolve, reject) => {
       writer.end({
         ...{ processId: process.id, closes: null, slices: [] },
-        charges: records.map((record) => ({ attempt: attemptJson(record, now), amounts: [] })),
+        charges: records.map((record) => ({ attempt: attemptRow(record, now), amounts: [] })),
         done: (error) => (error === null ? resolve() : reject(error)),
       });
     });

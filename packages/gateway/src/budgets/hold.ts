@@ -1,5 +1,5 @@
 import { HoldfastError } from '@holdfast/core';
-import { abandonedJson, attemptJson } from '../ledger/attempt-row.ts';
+import { abandonedRow, attemptRow } from '../ledger/attempt-row.ts';
 import { type AttemptRecord, attemptId } from '../ledger/ledger.ts';
 import type { BudgetUnit } from './budget.ts';
 import type { Slice } from './slice.ts';
@@ -15,9 +15,14 @@ export interface HoldParts {
   readonly admittedAtMs: number;
   /** Monotonic instant from which the hold counts as forgotten. */
   readonly expiresAt: number;
+  readonly ports: HoldPorts;
+}
+
+/** What every hold of a process shares. */
+export interface HoldPorts {
   readonly end: (end: EndWrite) => void;
   readonly touch: (slice: Slice) => void;
-  readonly closed: (hold: OpenHold) => void;
+  readonly closed: (id: string) => void;
 }
 
 /** What a finished attempt charges a budget of that unit. */
@@ -92,8 +97,8 @@ export class OpenHold implements Hold {
     const { facts, slices, admittedAtMs } = this.#parts;
     const attempt = (this.#recorded?.size ?? 0) + 1;
     const start = { ...facts.first, attempt, id: attemptId(facts.callId, attempt) };
-    const json = abandonedJson(abandonedOf({ ...facts, first: start }), admittedAtMs, latencyMs);
-    return this.#end([{ attempt: json, amounts: this.#charge(sweptAmounts(facts, slices)) }]);
+    const row = abandonedRow(abandonedOf({ ...facts, first: start }), admittedAtMs, latencyMs);
+    return this.#end([{ attempt: row, amounts: this.#charge(sweptAmounts(facts, slices)) }]);
   }
 
   #chargeOf(attempt: AttemptRecord): Charge | null {
@@ -102,7 +107,7 @@ export class OpenHold implements Hold {
     this.#recorded.add(attempt.id);
     const { slices, admittedAtMs } = this.#parts;
     const amounts = slices.map((slice) => amountOf(slice.budget.unit, attempt));
-    return { attempt: attemptJson(attempt, admittedAtMs), amounts: this.#charge(amounts) };
+    return { attempt: attemptRow(attempt, admittedAtMs), amounts: this.#charge(amounts) };
   }
 
   /** However many attempts a call needed, it is one request. */
@@ -119,12 +124,12 @@ export class OpenHold implements Hold {
   }
 
   #end(charges: readonly Charge[]): Promise<void> {
-    const { slices, reserved, touch, closed } = this.#parts;
+    const { slices, reserved, ports } = this.#parts;
     slices.forEach((slice, i) => {
       slice.settle(reserved[i] ?? 0, this.#charged[i] ?? 0);
-      touch(slice);
+      ports.touch(slice);
     });
-    closed(this);
+    ports.closed(this.id);
     this.#ended = new Promise((resolve, reject) => {
       const done = (error: unknown): void => {
         if (error === null) resolve();
@@ -138,8 +143,8 @@ export class OpenHold implements Hold {
   }
 
   #send(closes: string | null, charges: readonly Charge[], done: (error: unknown) => void): void {
-    const { processId, slices, end } = this.#parts;
-    end({ processId, closes, slices, charges, done });
+    const { processId, slices, ports } = this.#parts;
+    ports.end({ processId, closes, slices, charges, done });
   }
 }
 

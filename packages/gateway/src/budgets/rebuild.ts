@@ -20,6 +20,9 @@ export interface RebuildReport {
   readonly corrected: readonly Correction[];
 }
 
+/** How long windows in dollars are kept after their end: 400 days. */
+const keptMs = 34_560_000_000;
+
 const scopeColumns: Readonly<Record<BudgetScope, string | null>> = {
   workspace: null,
   team: 'team_id',
@@ -68,8 +71,9 @@ const ensureWindows = async (trx: Transaction<Schema>, budget: Budget, atMs: num
           and admitted_at >= ${new Date(startMs)} and ${sql.ref(column)} is not null
           and (${budget.subjectId}::text is null or ${sql.ref(column)} = ${budget.subjectId})`;
   await sql`
-    insert into budget_windows (budget_id, workspace_id, subject_id, starts_at, ends_at)
-    select ${budget.id}, ${budget.workspaceId}, s.subject_id, ${new Date(startMs)}, ${endMs === null ? null : new Date(endMs)}
+    insert into budget_windows (budget_id, workspace_id, subject_id, starts_at, ends_at, prune_at)
+    select ${budget.id}, ${budget.workspaceId}, s.subject_id, ${new Date(startMs)}, ${endMs === null ? null : new Date(endMs)},
+      ${endMs === null ? null : new Date(endMs + keptMs)}
     from (${subjects}) as s(subject_id) on conflict do nothing`.execute(trx);
 };
 

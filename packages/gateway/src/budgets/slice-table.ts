@@ -32,11 +32,12 @@ export class SliceTable {
 
   /** The slice of that level for that time; there is never more than one for a window. */
   at(level: Level, atMs: number): Slice {
+    const { slice } = level;
+    if (slice !== null && !slice.gone && !slice.retired && slice.budget === level.budget && slice.covers(atMs))
+      return slice;
     const key = `${level.budget.id} ${level.subject}`;
-    const shelf = this.#shelves.get(key);
-    const { current } = shelf ?? {};
-    if (current?.budget === level.budget && !current.gone && current.covers(atMs)) return current;
-    return this.#shelve(key, shelf, level, atMs);
+    level.slice = this.#shelve(key, this.#shelves.get(key), level, atMs);
+    return level.slice;
   }
 
   #shelve(key: string, shelf: Shelf | undefined, level: Level, atMs: number): Slice {

@@ -49,7 +49,7 @@ export class SpendingProcess {
     }
   }
 
-  /** Settles what dead processes left. Never throws. @returns how many calls were swept */
+  /** Settles what dead processes left, and deletes old windows. Never throws. @returns how many calls were swept */
   async sweep(): Promise<number> {
     try {
       return await this.#sweep();
@@ -78,6 +78,7 @@ export class SpendingProcess {
       log.info('a dead gateway process was swept', { process: row.id, calls: holds });
       swept += holds;
     }
+    await store.prune();
     return swept;
   }
 

@@ -6,12 +6,12 @@ import type { Budget } from './budget.ts';
 export interface WriteBatch {
   /** Rises with every batch; a repeated one changes nothing. */
   readonly number: number;
-  /** JSON array of `{call_id, windows, amounts, workspace, attempt}`. */
-  readonly holds: string;
+  /** Rows of new holds, null when there is none. */
+  readonly holds: string | null;
   /** The generation of the budgets that the holds of each workspace were checked against. */
   readonly generations: ReadonlyMap<string, number>;
   readonly closed: readonly string[];
-  /** JSON array of ledger rows, null when there is none. */
+  /** Rows of the ledger, null when there is none. */
   readonly attempts: string | null;
   readonly windows: readonly WindowChange[];
   /** Windows whose slice ends. */
@@ -143,6 +143,17 @@ export class SpendingStore {
     const { rows } = await sql<{ holds: number | null }>`
       select gateway_reclaim(${processId}, ${silentSince}, ${force}) as holds`.execute(this.#database.kysely);
     return rows[0]?.holds ?? null;
+  }
+
+  /** Deletes windows that nobody asks for any more, some at a time. @returns how many */
+  async prune(): Promise<number> {
+    const { rows } = await sql<{ id: number }>`
+      delete from budget_windows where id in (
+        select w.id from budget_windows w where w.prune_at < clock_timestamp()
+          and not exists (select from budget_slices s where s.window_id = w.id)
+        order by w.prune_at limit 500 for update skip locked
+      ) returning id`.execute(this.#database.kysely);
+    return rows.length;
   }
 
   /** Budgets of a workspace that were made, changed or removed since that generation, and the generation now. */

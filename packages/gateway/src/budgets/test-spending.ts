@@ -99,7 +99,7 @@ export const totalsOf = async (database: Database, workspaceId: string): Promise
     from budget_windows w left join budget_slices s on s.window_id = w.id
     where w.workspace_id = ${workspaceId} group by w.id order by w.budget_id, w.id`.execute(database.kysely);
   const { rows } = await sql<{ holds: number; attempts: number; cost: number }>`
-    select (select count(*) from budget_holds where attempt ->> 'workspace_id' = ${workspaceId}) as holds,
+    select (select count(*) from budget_holds where split_part(attempt, E'\\x1f', 4) = ${workspaceId}) as holds,
       count(*) as attempts, coalesce(sum(cost_micro_usd), 0)::bigint as cost
     from model_attempts where workspace_id = ${workspaceId}`.execute(database.kysely);
   return { windows, ...(rows[0] ?? { holds: 0, attempts: 0, cost: 0 }) };

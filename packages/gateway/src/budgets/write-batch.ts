@@ -1,3 +1,4 @@
+import { fieldEnd, rowEnd } from '../ledger/attempt-row.ts';
 import type { Slice } from './slice.ts';
 import type { WindowChange, WriteBatch } from './spending-store.ts';
 
@@ -13,7 +14,7 @@ export interface HoldWrite {
   readonly slices: readonly Slice[];
   /** What each is charged when nobody lives to settle the call. */
   readonly sweptAmounts: readonly number[];
-  /** The ledger row for that case, as JSON. */
+  /** The ledger row for that case. */
   readonly attempt: string;
   /** Called once, with the process that the hold was written for. */
   readonly done: (outcome: HoldOutcome, processId: string) => void;
@@ -21,7 +22,7 @@ export interface HoldWrite {
 
 /** A ledger row, and what it charges each slice. */
 export interface Charge {
-  /** JSON; null charges without a row. */
+  /** Null charges without a row. */
   readonly attempt: string | null;
   readonly amounts: readonly number[];
 }
@@ -44,7 +45,11 @@ export interface SliceChanges {
   readonly folded: readonly number[];
 }
 
-const arrayOf = (items: readonly string[]): string => `[${items.join(',')}]`;
+/** Null when there is none, since the functions of the database take an empty text for one empty row. */
+const rowsOf = (rows: readonly string[]): string | null => (rows.length === 0 ? null : rows.join(rowEnd));
+
+/** Stands before the ledger row of a hold. */
+const attemptFollows = '\x1d';
 
 const windowsOf = (slices: readonly Slice[]): number[] =>
   slices.map((slice) => {
@@ -52,16 +57,16 @@ const windowsOf = (slices: readonly Slice[]): number[] =>
     return slice.windowId;
   });
 
-const holdJson = (hold: HoldWrite): string =>
-  `{"call_id":${JSON.stringify(hold.callId)},"windows":[${windowsOf(hold.slices).join(',')}],` +
-  `"amounts":[${hold.sweptAmounts.join(',')}],"workspace":${JSON.stringify(hold.workspaceId)},"attempt":${hold.attempt}}`;
-
-const lateJson = (end: EndWrite): string[] => {
-  const windows = windowsOf(end.slices).join(',');
-  return end.charges.flatMap(({ attempt, amounts }) =>
-    attempt === null ? [] : [`{"attempt":${attempt},"windows":[${windows}],"amounts":[${amounts.join(',')}]}`],
-  );
+const holdRow = (hold: HoldWrite): string => {
+  const charges = windowsOf(hold.slices).map((window, i) => `${window}:${hold.sweptAmounts[i] ?? 0}`);
+  const head = `${hold.callId}${fieldEnd}${hold.workspaceId}${fieldEnd}${charges.join(',')}${fieldEnd}`;
+  return head + attemptFollows + hold.attempt;
 };
+
+const lateOf = (end: EndWrite) =>
+  end.charges.flatMap(({ attempt, amounts }) =>
+    attempt === null ? [] : [{ attempt, windows: windowsOf(end.slices), amounts }],
+  );
 
 /** What the calls of these ends spent of each slice. */
 export const chargesOf = (ends: readonly EndWrite[], processId: string): Map<Slice, number> => {
@@ -86,16 +91,16 @@ export const batchOf = (
   { changes, folded }: SliceChanges,
 ): WriteBatch => {
   const mine = ends.filter((end) => end.processId === processId);
-  const late = ends.filter((end) => end.processId !== processId).flatMap(lateJson);
+  const late = ends.filter((end) => end.processId !== processId).flatMap(lateOf);
   const attempts = mine.flatMap(({ charges }) => charges.flatMap(({ attempt }) => (attempt === null ? [] : [attempt])));
   return {
     number,
-    holds: arrayOf(holds.map(holdJson)),
+    holds: rowsOf(holds.map(holdRow)),
     generations: new Map(holds.map((hold) => [hold.workspaceId, hold.generation])),
     closed: mine.flatMap(({ closes }) => (closes === null ? [] : [closes])),
-    attempts: attempts.length === 0 ? null : arrayOf(attempts),
+    attempts: rowsOf(attempts),
     windows: changes,
     folded,
-    late: late.length === 0 ? null : arrayOf(late),
+    late: late.length === 0 ? null : JSON.stringify(late),
   };
 };

@@ -1,20 +1,33 @@
 import type { AttemptRecord, AttemptStart, Scopes } from './ledger.ts';
 
+/**
+ * Rows of `model_attempts` as the database function `gateway_store_attempts` takes them: texts of columns in its order,
+ * which end with the unit separator. An empty one is null, so a column that must have text gets a dash instead of none.
+ */
+
+/** Ends a row; see also `fieldEnd`. Neither, nor any other control character, is ever part of a text. */
+export const rowEnd = '\x1e';
+export const fieldEnd = '\x1f';
+
 /** Longest texts of a row; what is longer is cut, since a caller's or a provider's name must not cost us the record. */
 const maxText = 256;
 const maxTags = 16;
 const maxTagName = 64;
 
-/** PostgreSQL's JSON takes no NUL and no half surrogate pairs. */
+// The separators, and NUL, which PostgreSQL takes in no text.
+const controls = /\p{Cc}/u;
+const allControls = /\p{Cc}/gu;
+
 const clean = (text: string, max = maxText): string => {
   const short = text.length > max ? text.slice(0, max) : text;
-  if (short.isWellFormed() && !short.includes('\0')) return short;
-  return short.toWellFormed().replaceAll('\0', '�');
+  if (short.isWellFormed() && !controls.test(short)) return short;
+  return short.toWellFormed().replaceAll(allControls, ' ');
 };
 
-const cleanOrNull = (text: string | null): string | null => (text === null ? null : clean(text));
+const optional = (text: string | null): string => (text === null ? '' : clean(text));
+const required = (text: string): string => (text === '' ? '-' : clean(text));
 
-const cleanTags = (tags: Readonly<Record<string, string>>): Record<string, string> => {
+const tagsJson = (tags: Readonly<Record<string, string>>): string => {
   const kept: Record<string, string> = {};
   let count = 0;
   for (const name in tags) {
@@ -24,66 +37,68 @@ const cleanTags = (tags: Readonly<Record<string, string>>): Record<string, strin
     kept[clean(name, maxTagName)] = clean(value);
     count += 1;
   }
-  return kept;
+  return count === 0 ? '{}' : JSON.stringify(kept);
 };
 
 /** Counts of providers are what they are: one that is no count at all is left out rather than refused with its row. */
-const count = (value: number | undefined): number | null =>
-  value !== undefined && Number.isSafeInteger(value) && value >= 0 ? value : null;
+const count = (value: number | undefined): number | '' =>
+  value !== undefined && Number.isSafeInteger(value) && value >= 0 ? value : '';
 
-const quantity = (value: number | undefined): number | null =>
-  value !== undefined && Number.isFinite(value) && value >= 0 ? value : null;
+const quantity = (value: number | null | undefined): number | '' =>
+  value !== undefined && value !== null && Number.isFinite(value) && value >= 0 ? value : '';
 
-const startColumns = (start: AttemptStart, scopes: Scopes, admittedAtMs: number) => ({
-  id: start.id,
-  call_id: start.callId,
-  attempt: start.attempt,
-  workspace_id: scopes.workspaceId,
-  team_id: cleanOrNull(scopes.teamId),
-  user_id: cleanOrNull(scopes.userId),
-  key_id: clean(scopes.keyId),
-  agent_id: cleanOrNull(scopes.agentId),
-  run_id: cleanOrNull(scopes.runId),
-  step: cleanOrNull(start.step),
-  endpoint: clean(scopes.endpoint),
-  requested_model: clean(start.requestedModel),
-  route: cleanOrNull(start.route),
-  variant: cleanOrNull(start.variant),
-  provider: clean(start.provider),
-  provider_model: clean(start.providerModel),
-  price_version: cleanOrNull(start.priceVersion),
-  recorded: start.recorded,
-  streamed: start.streamed,
-  trace_id: clean(start.traceId),
-  span_id: clean(start.spanId),
-  tags: cleanTags(start.tags),
-  started_at: new Date(start.startedAtMs).toISOString(),
-  admitted_at: new Date(admittedAtMs).toISOString(),
-});
+/** The columns from `id` to `admitted_at`. */
+const startText = (start: AttemptStart, scopes: Scopes, admittedAtMs: number): string =>
+  [
+    start.id,
+    start.callId,
+    start.attempt,
+    scopes.workspaceId,
+    optional(scopes.teamId),
+    optional(scopes.userId),
+    required(scopes.keyId),
+    optional(scopes.agentId),
+    optional(scopes.runId),
+    optional(start.step),
+    required(scopes.endpoint),
+    required(start.requestedModel),
+    optional(start.route),
+    optional(start.variant),
+    required(start.provider),
+    required(start.providerModel),
+    optional(start.priceVersion),
+    start.recorded,
+    start.streamed,
+    required(start.traceId),
+    required(start.spanId),
+    tagsJson(start.tags),
+    start.startedAtMs,
+    admittedAtMs,
+  ].join(fieldEnd);
 
-/** One row of `model_attempts` as JSON; columns that are left out are null. */
-export const attemptJson = (record: AttemptRecord, admittedAtMs: number): string => {
+/** The row of a finished attempt. `admittedAtMs` decides in which windows of its budgets it counts. */
+export const attemptRow = (record: AttemptRecord, admittedAtMs: number): string => {
   const { usage, other } = record;
-  return JSON.stringify({
-    ...startColumns(record, record.scopes, admittedAtMs),
-    cache: record.cache,
-    status: record.status,
-    error_class: cleanOrNull(record.errorClass),
-    response_model: cleanOrNull(record.responseModel),
-    usage_source: record.usageSource,
-    input_tokens: count(usage?.inputTokens),
-    cache_read_tokens: count(usage?.cacheReadTokens),
-    cache_write_5m_tokens: count(usage?.cacheWrite5mTokens),
-    cache_write_1h_tokens: count(usage?.cacheWrite1hTokens),
-    output_tokens: count(usage?.outputTokens),
-    reasoning_tokens: count(usage?.reasoningTokens),
-    images: count(other.images),
-    audio_seconds: quantity(other.audioSeconds),
-    characters: count(other.characters),
-    cost_micro_usd: record.costMicroUsd === null ? null : Number(record.costMicroUsd),
-    latency_ms: quantity(record.latencyMs) ?? 0,
-    first_token_ms: record.firstTokenMs === null ? null : quantity(record.firstTokenMs),
-  });
+  return [
+    startText(record, record.scopes, admittedAtMs),
+    record.cache,
+    record.status,
+    optional(record.errorClass),
+    optional(record.responseModel),
+    record.usageSource,
+    count(usage?.inputTokens),
+    count(usage?.cacheReadTokens),
+    count(usage?.cacheWrite5mTokens),
+    count(usage?.cacheWrite1hTokens),
+    count(usage?.outputTokens),
+    count(usage?.reasoningTokens),
+    count(other.images),
+    quantity(other.audioSeconds),
+    count(other.characters),
+    record.costMicroUsd,
+    quantity(record.latencyMs) || 0,
+    quantity(record.firstTokenMs),
+  ].join(fieldEnd);
 };
 
 export interface AbandonedAttempt {
@@ -95,17 +110,13 @@ export interface AbandonedAttempt {
 }
 
 /** The row of a call that nobody lived to settle: its input is charged, and what came back is not known. */
-export const abandonedJson = (attempt: AbandonedAttempt, admittedAtMs: number, latencyMs = 0): string =>
-  JSON.stringify({
-    ...startColumns(attempt.start, attempt.scopes, admittedAtMs),
-    error_class: 'abandoned',
-    usage_source: 'estimated',
-    input_tokens: attempt.inputTokens,
-    cache_read_tokens: 0,
-    cache_write_5m_tokens: 0,
-    cache_write_1h_tokens: 0,
-    output_tokens: 0,
-    reasoning_tokens: 0,
-    cost_micro_usd: attempt.inputMicroUsd,
-    latency_ms: latencyMs,
-  });
+export const abandonedRow = (attempt: AbandonedAttempt, admittedAtMs: number, latencyMs = 0): string =>
+  [
+    startText(attempt.start, attempt.scopes, admittedAtMs),
+    ...['', '', 'abandoned', '', 'estimated'],
+    ...[attempt.inputTokens, 0, 0, 0, 0, 0],
+    ...['', '', ''],
+    attempt.inputMicroUsd,
+    latencyMs,
+    '',
+  ].join(fieldEnd);

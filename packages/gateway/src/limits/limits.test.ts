@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { HoldfastError } from '@holdfast/core';
 import type { Database } from '@holdfast/db';
+import { sql } from 'kysely';
 import type { GatewaySpending } from '../budgets/gateway-spending.ts';
 import { openSpending } from '../budgets/open-spending.ts';
 import {
@@ -155,4 +156,8 @@ test('slices of windows that have ended come back, and those that nobody uses', 
   await spending.tidy();
   await spending.flush();
   assert.deepEqual((await totalsOf(database, ws)).windows[1], { debited: 30, spent: 30, sliced: 0 });
+  await sql`update budget_windows set prune_at = clock_timestamp() - interval '1 second'
+    where workspace_id = ${ws} and ends_at is not null`.execute(database.kysely);
+  await spending.tidy();
+  assert.equal((await totalsOf(database, ws)).windows.length, 1, 'old windows are deleted');
 });
