@@ -76,4 +76,16 @@ export const requirements = {
     'The tokens of every format are read with all their kinds apart, from whole answers and from streams.',
   'R-estimate-bound': 'What a call is reserved for is never less than what its input costs.',
   'R-error-shape': "Errors have the shape that the caller's own SDK expects, with the code of the catalogue in it.",
+  'R-sdks-unchanged':
+    'The ordinary clients of OpenAI, Anthropic and Gemini and the AI SDK work unchanged, whichever provider answers.',
+  'R-gateway-breaker': 'A target that fails in a row is left alone for a while, and then probed by one call.',
+  'R-gateway-keys-sealed':
+    'Stored keys of providers open with their master key and in their own row only, and are never given out again.',
+  'R-gateway-sticky': 'A conversation stays with its target while that is well.',
+  'R-gateway-first-byte': 'Another target takes over before the first content of an answer, and never after it.',
+  'R-gateway-faithful':
+    'Between ends of one format a request and its answer pass byte for byte but for the model, the key and the usage flag.',
+  'R-gateway-native-errors': 'Every error has the form that the clients of its door expect.',
+  'R-gateway-reload': 'A change of providers and routes reaches the next call, and no stream under way notices.',
+  'R-gateway-usage-after-leave': 'What a caller that left had used is drained or estimated, and never free.',
 } as const satisfies Record<`R-${string}`, string>;

@@ -120,7 +120,7 @@ for (const row of matrix)
   for (const stream of [false, true]) {
     if (row.only !== undefined && (row.only === 'stream') !== stream) continue;
     const verb = row.taken ? 'moves on to the second target' : 'stays with the first target';
-    test(`${row.name} ${verb}, ${stream ? 'streaming' : 'whole'}`, async () => {
+    test(`[R-gateway-first-byte] ${row.name} ${verb}, ${stream ? 'streaming' : 'whole'}`, async () => {
       harness.first.will(row.does);
       harness.second.will(stream ? sendsStream(1) : sendsWhole(1));
       harness.spans.length = 0;

@@ -25,7 +25,7 @@ after(async () => {
 
 const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
 
-test('the request reaches the provider byte for byte but for the model', async () => {
+test('[R-gateway-faithful] the request reaches the provider byte for byte but for the model', async () => {
   harness.first.will(sendsWhole(0));
   const body =
     '{ "seed": 12345678901234567890,\r\n "temperature":1.0, "model" : "smart","x":"\\u00e9 \\/ é",\n"messages":[{"role":"user","content":"model \\"smart\\""}]}';

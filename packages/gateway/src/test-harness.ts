@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { type Clock, parseTraceparent, Secret, type SpanRecord, silentLog, systemClock } from '@holdfast/core';
+import { parseTraceparent, Secret, type SpanRecord, silentLog, systemClock } from '@holdfast/core';
 import type { Database } from '@holdfast/db';
 import type { Principal } from '@holdfast/identity';
 import type { z } from 'zod';
@@ -75,12 +75,13 @@ export const openHarness = async (): Promise<Harness> => {
   await second.listen();
   const spans: SpanRecord[] = [];
   const gateways: Gateway[] = [];
-  const open: Harness['open'] = async (config = {}, limits = {}, clock = systemClock) => {
+  const open: Harness['open'] = async (config = {}, limits = {}, more = {}) => {
     const gateway = await openGateway({
-      ...{ database, limits, masterKeys, clock, log: silentLog },
+      ...{ database, limits, masterKeys, clock: systemClock, log: silentLog },
       configuration: gatewayConfiguration.parse(config),
       // Tests let targets fail in a row; those of the breaker open it by themselves.
       breaker: { failuresToOpen: 1_000 },
+      ...more,
       spans: { emit: (span: SpanRecord) => void spans.push(span) },
     });
     gateways.push(gateway);

@@ -10,10 +10,13 @@ import { outcomeOfAnswer } from './outcomes.ts';
 import { failureOfContent, messageOf } from './provider-failure.ts';
 import type { TryContext } from './try-context.ts';
 
+const isObject = (value: unknown): value is JsonObject =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
 const objectOf = (body: Buffer): JsonObject | null => {
   try {
     const json: unknown = JSON.parse(body.toString('utf8'));
-    return typeof json === 'object' && json !== null && !Array.isArray(json) ? { ...json } : null;
+    return isObject(json) ? json : null;
   } catch {
     return null;
   }

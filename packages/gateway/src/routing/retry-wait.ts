@@ -12,6 +12,7 @@ export const retryWaitMs = (round: number, askedMs: number, random: () => number
 export const retryAfterMs = (header: string | undefined, nowMs: number): number | null => {
   if (header === undefined || header.length > 64) return null;
   if (/^\s*\d{1,9}(\.\d{1,9})?\s*$/.test(header)) return Number(header) * 1_000;
+  if (!/^\s*[A-Za-z]/.test(header)) return null;
   const at = Date.parse(header);
   return Number.isNaN(at) ? null : Math.max(0, at - nowMs);
 };

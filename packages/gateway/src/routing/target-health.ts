@@ -47,7 +47,7 @@ export class TargetHealth {
   #succeeded = 0;
   #failed = 0;
   #latencyMs: number | null = null;
-  #latencyAt = 0;
+  #latencyAt = Number.NEGATIVE_INFINITY;
   #askedAt = Number.NEGATIVE_INFINITY;
 
   constructor(clock: Clock, limits: BreakerLimits = defaultBreaker) {
