@@ -106,6 +106,15 @@ test('[R-virtual-keys] a key asks only for its models, and what it is bound to i
   const own = items.find(({ group }) => group['agent'] === agent.id);
   assert.deepEqual([own?.calls, own?.outputTokens, own?.group['model']], [1, 4, 'gpt-4.1-mini']);
   assert.ok((own?.costMicroUsd ?? 0) > 0);
+  const today = new Intl.DateTimeFormat('sv', { timeZone: 'Pacific/Kiritimati' }).format(new Date());
+  const days = await owner.gatewayUsage({ query: { by: ['day'], timeZone: 'Pacific/Kiritimati' } });
+  assert.ok(days.items.some(({ group }) => group['day'] === today));
+  for (const timeZone of ['Nowhere/Else', "UTC'; select 1 --"])
+    await assert.rejects(owner.gatewayUsage({ query: { by: ['day'], timeZone } }), { code: 'request.invalid' });
+  const page = await owner.listAttempts({ query: { limit: 1 } });
+  assert.ok(page.cursor !== null);
+  const next = await owner.listAttempts({ query: { limit: 1, cursor: page.cursor } });
+  assert.notEqual(next.items[0]?.id, page.items[0]?.id);
 });
 
 test('[R-cache-scoped] answers and streams come from the cache when the route says so, labelled, and never across workspaces', async () => {

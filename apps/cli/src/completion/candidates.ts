@@ -16,6 +16,7 @@ export type LookupKind =
   | 'provider'
   | 'route'
   | 'budget'
+  | 'price'
   | 'kill'
   | 'webhook'
   | 'team'
@@ -29,6 +30,7 @@ const lookupKinds = new Map([
   ['provider', 'provider'],
   ['route', 'route'],
   ['budget', 'budget'],
+  ['price', 'price'],
   ['kill', 'kill'],
   ['webhook', 'webhook'],
   ['team', 'team'],

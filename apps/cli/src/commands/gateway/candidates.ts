@@ -23,6 +23,8 @@ export const gatewayCandidates = async (
         word: b.id,
         description: `${b.scope} ${b.period}`,
       }));
+    case 'price':
+      return (await client.listPrices({}, options)).items.map((p) => ({ word: p.id, description: p.model }));
     case 'kill':
       return (await client.listKills({}, options)).items.map((k) => ({
         word: k.id,
