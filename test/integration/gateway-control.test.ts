@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
 import { modelList, type TailItem } from '@holdfast/contract';
@@ -16,9 +18,30 @@ let owner: Client;
 
 const secret = 'sk-secret-of-the-provider';
 
+const priceOf = (id: string, input: number, output: number) => ({
+  ...{ id, match: { equals: id }, contextTokens: 128_000 },
+  prices: [{ rates: { input, output } }],
+});
+
+/** What a release from the future would say. */
+const newerPrices = {
+  ...{ date: '2099-01-01', source: 'a test' },
+  providers: {
+    openai: {
+      models: [priceOf('gpt-4.1-mini', 2_000_000, 8_000_000), priceOf('text-embedding-3-small', 20_000, 0)],
+    },
+  },
+};
+
 before(async () => {
   provider = await new ModelProvider().listen();
-  server = await startTestServer(await makeHome({ webhookAddresses: ['127.0.0.0/8'] }));
+  const home = await makeHome();
+  const pricesFile = join(home.path, 'prices.json');
+  await writeFile(pricesFile, JSON.stringify(newerPrices));
+  const config = JSON.parse(await readFile(join(home.path, 'config.json'), 'utf8'));
+  const more = { webhookAddresses: ['127.0.0.0/8'], pricesFile };
+  await writeFile(join(home.path, 'config.json'), JSON.stringify({ ...config, ...more }));
+  server = await startTestServer(home);
   owner = createClient({ url: server.url, apiKey: server.ownerKey });
   const models = ['gpt-4.1-mini', 'text-embedding-3-small'];
   const body = {
@@ -105,7 +128,8 @@ test('[R-virtual-keys] a key asks only for its models, and what it is bound to i
   const { items } = await owner.gatewayUsage({ query: { by: ['agent', 'model'] } });
   const own = items.find(({ group }) => group['agent'] === agent.id);
   assert.deepEqual([own?.calls, own?.outputTokens, own?.group['model']], [1, 4, 'gpt-4.1-mini']);
-  assert.ok((own?.costMicroUsd ?? 0) > 0);
+  // 11 tokens in and 4 out, at what the newer file of prices says.
+  assert.equal(own?.costMicroUsd, 11 * 2 + 4 * 8);
   const today = new Intl.DateTimeFormat('sv', { timeZone: 'Pacific/Kiritimati' }).format(new Date());
   const days = await owner.gatewayUsage({ query: { by: ['day'], timeZone: 'Pacific/Kiritimati' } });
   assert.ok(days.items.some(({ group }) => group['day'] === today));

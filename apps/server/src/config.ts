@@ -51,6 +51,8 @@ const fileSchema = z.strictObject({
   shutdownSeconds: z.number().int().min(0).max(3_600).default(5),
   /** Private addresses, or ranges such as 10.1.0.0/16, that webhooks may be sent to. */
   webhookAddresses: z.array(z.string().max(64)).max(100).default([]),
+  /** A newer table of prices than the release's own; read again when it changes. */
+  pricesFile: z.string().startsWith('/').max(4_096).optional(),
   providers: z.unknown().optional(),
   routes: z.unknown().optional(),
 });
@@ -97,6 +99,7 @@ export interface Config {
   /** Seals stored secrets, the current key first; null: those of a file in the data folder. */
   readonly masterKey: Secret | null;
   readonly webhookAddresses: readonly string[];
+  readonly pricesFile: string | null;
   readonly shutdownSeconds: number;
 }
 
@@ -201,6 +204,7 @@ export const readConfig = (variables: Readonly<Record<string, string | undefined
     gateway: gatewayOf(file, document, environment),
     masterKey: environment.HOLDFAST_MASTER_KEY ?? null,
     webhookAddresses: document.webhookAddresses,
+    pricesFile: document.pricesFile ?? null,
     shutdownSeconds: document.shutdownSeconds,
   };
 };

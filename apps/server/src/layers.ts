@@ -73,6 +73,7 @@ export const openLayers = async (config: Config, clock: Clock, log: Log): Promis
         configuration: config.gateway,
         masterKeys: await masterKeysOf(config),
         webhookAddresses: config.webhookAddresses,
+        pricesFile: config.pricesFile,
         log: log.child({ layer: 'gateway' }),
       }),
     );

@@ -42,6 +42,8 @@ export interface GatewayOptions {
   readonly spendingLimits?: Partial<SpendingLimits>;
   /** Private addresses that webhooks may be sent to all the same. */
   readonly webhookAddresses?: readonly string[];
+  /** A newer table of prices than the release's own. */
+  readonly pricesFile?: string | null;
   /** From 0 up to 1; `Math.random` unless told. */
   readonly random?: () => number;
 }
@@ -84,7 +86,7 @@ const openParts = async (options: GatewayOptions, opened: Opened): Promise<Gatew
   const events = opened.add(new EventLog(shared));
   events.onEvents(() => webhookSender.nudge());
   const tail = opened.add(new Tail({ ...shared, events }));
-  const prices = opened.add(await openPrices(shared));
+  const prices = opened.add(await openPrices({ ...shared, file: options.pricesFile ?? null }));
   const spending = opened.add(await openSpending({ ...shared, events, limits: options.spendingLimits ?? {} }));
   const runaway = opened.add(await openRunaway({ ...shared, events }));
   const providers: DatabaseProviders = new DatabaseProviders({
