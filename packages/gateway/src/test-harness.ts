@@ -7,7 +7,7 @@ import type { z } from 'zod';
 import { gatewayConfiguration } from './configuration.ts';
 import type { DoorName } from './doors/door.ts';
 import type { Gateway, GatewayLimits } from './gateway.ts';
-import { openGateway } from './open-gateway.ts';
+import { type GatewayOptions, openGateway } from './open-gateway.ts';
 import { MasterKeys } from './secrets/master-keys.ts';
 import { openTestDatabase } from './test-database.ts';
 import { portOf, TestProvider } from './test-provider.ts';
@@ -21,7 +21,11 @@ export interface Harness {
   readonly first: TestProvider;
   readonly second: TestProvider;
   readonly spans: SpanRecord[];
-  open(config?: z.input<typeof gatewayConfiguration>, limits?: Partial<GatewayLimits>, clock?: Clock): Promise<Gateway>;
+  open(
+    config?: z.input<typeof gatewayConfiguration>,
+    limits?: Partial<GatewayLimits>,
+    more?: Partial<Pick<GatewayOptions, 'clock' | 'random' | 'breaker'>>,
+  ): Promise<Gateway>;
   /** Two providers behind the route `smart`, the first with this time-out. */
   openPair(timeoutMs?: number, limits?: Partial<GatewayLimits>): Promise<Gateway>;
   /** Ledger rows of a trace, in order of the attempts, once there are so many. */
@@ -139,10 +143,11 @@ const geminiDoors: Readonly<Record<string, DoorName>> = {
   generateContent: 'geminiGenerate',
   streamGenerateContent: 'geminiStream',
   embedContent: 'geminiEmbed',
+  batchEmbedContents: 'geminiBatchEmbed',
 };
 
 const doorOf = (pathname: string): { door: DoorName | null; params: Record<string, string> } => {
-  const [, model, action] = /^\/v1beta\/models\/(.+):(\w+)$/.exec(pathname) ?? [];
+  const [, model, action] = /^\/v1(?:beta)?\/models\/(.+):(\w+)$/.exec(pathname) ?? [];
   if (model !== undefined)
     return { door: geminiDoors[action ?? ''] ?? null, params: { model: decodeURIComponent(model) } };
   return { door: pathOf[pathname] ?? null, params: {} };

@@ -41,7 +41,8 @@ export interface AttemptSummary {
 }
 
 const operationOf = (endpoint: string): string => {
-  if (endpoint === 'embeddings' || endpoint === 'gemini.embed') return 'embeddings';
+  if (endpoint === 'embeddings' || endpoint === 'gemini.embed' || endpoint === 'gemini.batch_embed')
+    return 'embeddings';
   if (endpoint.startsWith('images.') || endpoint.startsWith('audio.')) return endpoint;
   return endpoint === 'messages.count_tokens' ? 'count_tokens' : 'chat';
 };
@@ -189,7 +190,7 @@ export class CallJournal {
       costMicroUsd: this.#shownMicroUsd,
     });
     if (this.records.length > 1)
-      this.records.forEach((r, i) => spans.emit(this.#attemptSpan(r, this.#messages[i] ?? null)));
+      for (const [i, one] of this.records.entries()) spans.emit(this.#attemptSpan(one, this.#messages[i] ?? null));
   }
 
   /** Tokens and cost are attributes here, since sums over a trace would count them twice. */

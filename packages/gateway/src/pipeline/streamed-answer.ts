@@ -66,10 +66,10 @@ export class StreamedAnswer {
       await this.#passEvents();
     } catch (thrown) {
       failure = attempt.failureOf(thrown);
-      if (!this.#endedAnyway(failure)) sink.write(this.#errorEvent(failure));
+      if (!this.#endedAnyway(failure)) void sink.write(this.#errorEvent(failure));
     }
     const end = this.#framing.end();
-    if (end !== '') sink.write(end);
+    if (end !== '') void sink.write(end);
     sink.end();
     if (failure === null) attempt.finish();
     else attempt.abort(failure);

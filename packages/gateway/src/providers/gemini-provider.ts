@@ -6,11 +6,12 @@ import type { ProviderConfiguration } from './provider-configuration.ts';
 
 type Gemini = Extract<ProviderConfiguration, { kind: 'gemini' }>;
 
-const pathOf = ({ format, model, stream }: ProviderCall): string => {
+const pathOf = ({ endpoint, format, model, stream }: ProviderCall): string => {
   // Google serves embeddings in OpenAI's format as well.
   if (format === 'openai-embeddings') return '/v1beta/openai/embeddings';
   const name = `/v1beta/models/${encodeURIComponent(model.replace(/^models\//, ''))}`;
-  if (format === 'gemini-embed') return `${name}:embedContent`;
+  if (format === 'gemini-embed')
+    return `${name}:${endpoint === 'gemini.batch_embed' ? 'batchEmbedContents' : 'embedContent'}`;
   return stream ? `${name}:streamGenerateContent?alt=sse` : `${name}:generateContent`;
 };
 

@@ -125,9 +125,9 @@ for (const row of table)
     const [received] = server.received;
     assert.equal(received?.url, row.url);
     for (const [name, wanted] of Object.entries(row.headers)) {
-      const value = String(received?.headers[name]);
+      const value: string = String(received?.headers[name]);
       if (typeof wanted === 'string') assert.equal(value, wanted, name);
-      else assert.match(value, wanted);
+      else assert.match(value, wanted, name);
     }
     const sent: unknown = JSON.parse(received?.body.toString() ?? '');
     const expected =
