@@ -18,6 +18,7 @@ import {
   scopesOf,
   spendingPorts,
   totalsOf,
+  until,
 } from './test-spending.ts';
 import { TestWire } from './test-wire.ts';
 
@@ -74,11 +75,16 @@ test('[R-spending-durable] an answer that is lost on the way changes nothing: wr
     const hold = await spending.admit(facts);
     wire.deafen();
     const settled = hold.settle([attemptOf(facts, 100)]);
-    // A lease is asked for as well: more than any slice has.
-    const refused = assert.rejects(spending.admit(callOf(scopesOf(ws), 60_000)), hasCode('budget.unavailable'));
-    await refused;
+    await until(async () => (await totalsOf(database, ws)).attempts === round + 1, 'the write has arrived');
     wire.mend();
     await settled;
+    // More than any slice has: a lease is asked for.
+    await (await spending.admit(callOf(scopesOf(ws), 100))).release();
+    const { debited = 0 } = (await totalsOf(database, ws)).windows[0] ?? {};
+    wire.deafen();
+    await assert.rejects(spending.admit(callOf(scopesOf(ws), 60_000)), hasCode('budget.unavailable'));
+    assert.ok(((await totalsOf(database, ws)).windows[0]?.debited ?? 0) > debited, 'the lease has arrived');
+    wire.mend();
     const books = await totalsOf(database, ws);
     assert.equal(books.cost, 100 * (round + 1));
     assert.equal(books.windows[0]?.spent, 100 * (round + 1));

@@ -2,6 +2,7 @@ import type { Level } from './budget-directory.ts';
 import { Slice } from './slice.ts';
 import type { WindowChange } from './spending-store.ts';
 import { windowOf } from './window.ts';
+import type { SliceChanges } from './write-batch.ts';
 
 interface Shelf {
   current: Slice;
@@ -96,7 +97,7 @@ export class SliceTable {
   }
 
   /** What to write with these charges, and which windows' slices end with that. */
-  takeChanges(charges: ReadonlyMap<Slice, number>): { changes: WindowChange[]; folded: number[] } {
+  takeChanges(charges: ReadonlyMap<Slice, number>): SliceChanges {
     const changes: WindowChange[] = [];
     const folded: number[] = [];
     const settled = this.#settled;
@@ -110,8 +111,12 @@ export class SliceTable {
         this.#remove(slice);
       }
     }
+    const unwritten = [...this.#dirty].filter((slice) => slice.unwritten);
     this.#dirty.clear();
-    return { changes, folded };
+    const written = (): void => {
+      for (const slice of unwritten) slice.unwritten = false;
+    };
+    return { changes, folded, written };
   }
 
   /** The process was taken for dead: none of it is ours any more. */

@@ -30,6 +30,10 @@ export class Slice {
   looseThere = false;
   /** The slice is no more: it was folded, or the process was taken for dead. */
   gone = false;
+  /** Something that it returns or straightens out is on its way to the database: until then less is there than will be. */
+  unwritten = false;
+  /** It was when the last lease was asked for. */
+  wasUnwritten = false;
   /** When it was last reserved from, on the monotonic clock. */
   usedAt = 0;
   short = false;
@@ -113,6 +117,7 @@ export class Slice {
     const loose = this.free > 0;
     const tells = this.looseThere && !loose;
     if (tells) this.looseThere = false;
+    if (returned > 0 || known !== null) this.unwritten = true;
     if (spent === 0 && returned === 0 && known === null && !tells) return null;
     return { windowId: this.windowId, spent, returned, loose, known };
   }

@@ -75,7 +75,10 @@ export interface ProcessRow {
   readonly seenAt: Date;
 }
 
-/** The statements behind budgets; each is one round trip and one transaction. */
+/**
+ * The statements behind budgets; each is one round trip and one transaction. Connections repeat a statement that begins
+ * with `select` when its answer is lost; those that begin with a comment change rows, and are not repeated behind our back.
+ */
 export class SpendingStore {
   readonly #database: Database;
 
@@ -92,7 +95,7 @@ export class SpendingStore {
     const { windows } = batch;
     const generations = [...batch.generations];
     const { rows } = await sql<{ fenced: boolean; refused: string[] | null; at_ms: number }>`
-      select * from gateway_write(${processId}, ${batch.number}, ${batch.holds}, ${generations.map(([id]) => id)},
+      /* changes */ select * from gateway_write(${processId}, ${batch.number}, ${batch.holds}, ${generations.map(([id]) => id)},
         ${generations.map(([, generation]) => generation)}, ${batch.closed}, ${batch.attempts},
         ${windows.map((w) => w.windowId)}, ${windows.map((w) => w.spent)}, ${windows.map((w) => w.returned)},
         ${windows.map((w) => w.loose)}, ${windows.map((w) => w.known)}, ${batch.folded}, ${batch.late})`.execute(
@@ -111,7 +114,7 @@ export class SpendingStore {
       short: boolean;
       tight: boolean;
       others: boolean;
-    }>`select * from gateway_lease(${processId}, ${JSON.stringify(requests.map((r, ord) => ({ ord, ...r })))})`.execute(
+    }>`/* changes */ select * from gateway_lease(${processId}, ${JSON.stringify(requests.map((r, ord) => ({ ord, ...r })))})`.execute(
       this.#database.kysely,
     );
     if (rows.length < requests.length) return null;
@@ -141,7 +144,9 @@ export class SpendingStore {
    */
   async reclaim(processId: string, silentSince: Date, force: boolean): Promise<number | null> {
     const { rows } = await sql<{ holds: number | null }>`
-      select gateway_reclaim(${processId}, ${silentSince}, ${force}) as holds`.execute(this.#database.kysely);
+      /* changes */ select gateway_reclaim(${processId}, ${silentSince}, ${force}) as holds`.execute(
+      this.#database.kysely,
+    );
     return rows[0]?.holds ?? null;
   }
 

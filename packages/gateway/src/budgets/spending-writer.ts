@@ -26,6 +26,8 @@ const maxBatch = 500;
 const firstPauseMs = 20;
 const longestPauseMs = 1_000;
 
+const nothing: SliceChanges = { changes: [], folded: [], written: () => undefined };
+
 const isAway = (error: unknown): boolean =>
   isConnectionLoss(error) || (error instanceof HoldfastError && error.code === 'database.unreachable');
 
@@ -142,6 +144,7 @@ export class SpendingWriter {
         this.#o.log.error('a write of budgets and ledger was given up', { error });
         for (const hold of holds) hold.done('unavailable', '');
         for (const end of ends) end.done(error);
+        changes.written();
       }
       for (const barrier of barriers) barrier();
     } while (this.#urgent && !this.#stopped);
@@ -175,6 +178,7 @@ export class SpendingWriter {
       this.#urgent = true;
       return;
     }
+    changes.written();
     const refused = new Set(answer.refused);
     for (const hold of waiting.left) hold.done(refused.has(hold.callId) ? 'stale' : 'kept', processId);
     for (const hold of waiting.lost) if (!refused.has(hold.callId)) this.#forget(hold, processId);
@@ -207,7 +211,6 @@ export class SpendingWriter {
 
   /** The database refuses something in the batch for good: whatever that is must not take the rest with it. */
   async #writeOneByOne(holds: readonly HoldWrite[], ends: readonly EndWrite[], changes: SliceChanges): Promise<void> {
-    const nothing: SliceChanges = { changes: [], folded: [] };
     const processId = this.#o.processId();
     const send = async (h: readonly HoldWrite[], e: readonly EndWrite[], c: SliceChanges): Promise<WriteAnswer> => {
       this.#number += 1;
@@ -229,6 +232,7 @@ export class SpendingWriter {
     }
     // Charges are part of these changes.
     await send([], [], changes);
+    changes.written();
   }
 
   /** The money is counted even when the row cannot be stored; the row goes to the log. */
@@ -240,7 +244,7 @@ export class SpendingWriter {
     const rows = end.charges.map(({ attempt }) => attempt);
     this.#o.log.error('rows of the ledger cannot be stored', { error, rows });
     const charges = end.charges.map(({ amounts }) => ({ attempt: null, amounts }));
-    await send([], [{ ...end, charges }], { changes: [], folded: [] });
+    await send([], [{ ...end, charges }], nothing);
   }
 }
 

@@ -137,6 +137,7 @@ export class WaitingLine {
   /** @returns false when the process was taken for dead and everybody was sent back */
   async #fetch(needs: ReadonlyMap<Slice, Need>): Promise<boolean> {
     const wanted = [...needs];
+    for (const [slice] of wanted) slice.wasUnwritten = slice.unwritten;
     const requests = wanted.map(
       ([slice, { need, first, least }]): LeaseRequest => ({
         budget: slice.budget.id,
@@ -185,7 +186,8 @@ export class WaitingLine {
       else {
         const lacking = slices.find((slice, i) => slice.short && !slice.has(amounts[i] ?? 0));
         if (lacking === undefined) continue;
-        if (lacking.others && monotonic - waiter.since < this.#o.recallMs) {
+        const hopes = lacking.wasUnwritten || (lacking.others && monotonic - waiter.since < this.#o.recallMs);
+        if (hopes) {
           hoping = true;
           this.#o.slices.touch(lacking);
         } else this.#end(waiter, { refusedBy: lacking });

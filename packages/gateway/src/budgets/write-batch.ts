@@ -43,6 +43,8 @@ export interface EndWrite {
 export interface SliceChanges {
   readonly changes: readonly WindowChange[];
   readonly folded: readonly number[];
+  /** To be called when they are in the database. */
+  readonly written: () => void;
 }
 
 /** Null when there is none, since the functions of the database take an empty text for one empty row. */
