@@ -108,9 +108,9 @@ test('[R-spending-durable] a process that was taken for dead goes on under anoth
   assert.equal(swept, 4);
   // Four inputs of 100 each. The first attempt of each is there; a second one that succeeded is news, and is charged.
   await Promise.all(
-    calls.map((call, i) => {
+    calls.map(async (call, i) => {
       const second = attemptOf(call, 7, { id: attemptId(call.callId, 2), attempt: 2 });
-      return holds[i]?.settle(i === 0 ? [attemptOf(call, 500), second] : [attemptOf(call, 500)]);
+      await holds[i]?.settle(i === 0 ? [attemptOf(call, 500), second] : [attemptOf(call, 500)]);
     }),
   );
   const hold = await spending.admit(callOf(scopesOf(ws), 9_000));
@@ -186,7 +186,11 @@ test('a row that the ledger cannot take does not hold up the others, and is coun
   const spending = await openSpending({ ...spendingPorts(database), log });
   const calls = [1, 2, 3].map(() => callOf(scopesOf(ws), 1_000));
   const holds = await Promise.all(calls.map((call) => spending.admit(call)));
-  await Promise.all(calls.map((call, i) => holds[i]?.settle([attemptOf(call, 50, i === 1 ? { attempt: 0 } : {})])));
+  await Promise.all(
+    calls.map(async (call, i) => {
+      await holds[i]?.settle([attemptOf(call, 50, i === 1 ? { attempt: 0 } : {})]);
+    }),
+  );
   assert.deepEqual(
     errors.map(({ message }) => message),
     ['rows of the ledger cannot be stored'],

@@ -109,8 +109,6 @@ export const totalsOf = async (database: Database, workspaceId: string): Promise
 export class ShiftedClock implements Clock {
   wallMs = 0;
   monotonicMs = 0;
-  readonly after = systemClock.after;
-  readonly sleep = systemClock.sleep;
 
   now(): number {
     return systemClock.now() + this.wallMs;
@@ -118,6 +116,14 @@ export class ShiftedClock implements Clock {
 
   monotonic(): number {
     return systemClock.monotonic() + this.monotonicMs;
+  }
+
+  after(ms: number, callback: () => void): () => void {
+    return systemClock.after(ms, callback);
+  }
+
+  sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    return systemClock.sleep(ms, signal);
   }
 }
 
