@@ -37,6 +37,11 @@ const unnamed = [
   'geminiGenerate',
   'geminiStream',
   'geminiEmbed',
+  'geminiBatchEmbed',
+  'geminiGenerateV1',
+  'geminiStreamV1',
+  'geminiEmbedV1',
+  'geminiBatchEmbedV1',
   'listModels',
   'listProviders',
   'putProvider',
@@ -120,7 +125,7 @@ test('[R-isolation] a route either names something, or is checked by itself here
   for (const name of names) {
     const route: Route = allRoutes[name];
     // Gemini's paths name a model, which is nothing of a workspace.
-    const namesThing = route.params !== undefined && !route.path.startsWith('/v1beta/');
+    const namesThing = route.params !== undefined && !/^\/v1(beta)?\/models\//.test(route.path);
     assert.equal(!namesThing, isUnnamed(name), name);
   }
 });

@@ -39,6 +39,8 @@ const door = {
 } as const;
 
 const geminiModel = z.object({ model: z.string().min(1).max(512) });
+const geminiDoor = { ...door, params: geminiModel } as const;
+const geminiStreamQuery = z.object({ alt: z.string().max(16).optional() });
 
 export const gatewayRoutes = routes({
   chatCompletions: {
@@ -66,14 +68,39 @@ export const gatewayRoutes = routes({
     ...door,
     path: '/v1beta/models/{model}:streamGenerateContent',
     params: geminiModel,
-    query: z.object({ alt: z.string().max(16).optional() }),
+    query: geminiStreamQuery,
     summary: "Generate content as a stream, in Gemini's format; with `alt=sse` as server-sent events.",
   },
   geminiEmbed: {
-    ...door,
+    ...geminiDoor,
     path: '/v1beta/models/{model}:embedContent',
-    params: geminiModel,
     summary: "Embed content, in Gemini's format.",
+  },
+  geminiBatchEmbed: {
+    ...geminiDoor,
+    path: '/v1beta/models/{model}:batchEmbedContents',
+    summary: "Embed several contents, in Gemini's format.",
+  },
+  geminiGenerateV1: {
+    ...geminiDoor,
+    path: '/v1/models/{model}:generateContent',
+    summary: "Generate content, in Gemini's format, where its newer clients look for it.",
+  },
+  geminiStreamV1: {
+    ...geminiDoor,
+    path: '/v1/models/{model}:streamGenerateContent',
+    query: geminiStreamQuery,
+    summary: "Generate content as a stream, in Gemini's format, where its newer clients look for it.",
+  },
+  geminiEmbedV1: {
+    ...geminiDoor,
+    path: '/v1/models/{model}:embedContent',
+    summary: "Embed content, in Gemini's format, where its newer clients look for it.",
+  },
+  geminiBatchEmbedV1: {
+    ...geminiDoor,
+    path: '/v1/models/{model}:batchEmbedContents',
+    summary: "Embed several contents, in Gemini's format, where its newer clients look for it.",
   },
   listModels: {
     method: 'GET',

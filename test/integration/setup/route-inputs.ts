@@ -38,6 +38,11 @@ const doorInputs = {
   geminiGenerate: { params: { model: 'none' }, body: content },
   geminiStream: { params: { model: 'none' }, body: content },
   geminiEmbed: { params: { model: 'none' }, body: content },
+  geminiBatchEmbed: { params: { model: 'none' }, body: '{"requests":[]}' },
+  geminiGenerateV1: { params: { model: 'none' }, body: content },
+  geminiStreamV1: { params: { model: 'none' }, body: content },
+  geminiEmbedV1: { params: { model: 'none' }, body: content },
+  geminiBatchEmbedV1: { params: { model: 'none' }, body: '{"requests":[]}' },
 };
 
 const gatewayInputs = (own: Belongings) => ({

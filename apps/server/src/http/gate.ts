@@ -5,7 +5,7 @@ import { type Identity, includesRole, type Principal } from '@holdfast/identity'
 
 /** Google's clients may also put the key into the address; nowhere else is it looked for there. */
 const keyInAddress = (url: string): string | null =>
-  url.startsWith('/v1beta/') ? new URL(url, 'http://localhost').searchParams.get('key') : null;
+  /^\/(v1beta\/|v1\/models\/[^?]*:)/.test(url) ? new URL(url, 'http://localhost').searchParams.get('key') : null;
 
 /**
  * The key of a request: `Authorization: Bearer`, `x-api-key` as Anthropic's clients send it, or `x-goog-api-key` and

@@ -33,7 +33,7 @@ const paramsOf = (path: string, params: Readonly<Record<string, string>>): Recor
 };
 
 const familyOf = (path: string): DoorFamily | null => {
-  if (path.startsWith('/v1beta/')) return 'gemini';
+  if (path.startsWith('/v1beta/') || /^\/v1\/models\/.*:/.test(path)) return 'gemini';
   if (path.startsWith('/v1/messages')) return 'anthropic';
   return path.startsWith('/v1/') ? 'openai' : null;
 };

@@ -20,6 +20,11 @@ export const bindModels = (gateway: Gateway) => {
     geminiGenerate: door('geminiGenerate'),
     geminiStream: door('geminiStream'),
     geminiEmbed: door('geminiEmbed'),
+    geminiBatchEmbed: door('geminiBatchEmbed'),
+    geminiGenerateV1: door('geminiGenerateV1'),
+    geminiStreamV1: door('geminiStreamV1'),
+    geminiEmbedV1: door('geminiEmbedV1'),
+    geminiBatchEmbedV1: door('geminiBatchEmbedV1'),
     listModels: bindRaw(gatewayRoutes.listModels, (exchange) => gateway.listModels(exchange)),
   };
 };

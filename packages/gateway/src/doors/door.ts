@@ -28,6 +28,10 @@ const image = { ...openAi, format: 'openai-images', takesForms: true } as const;
 const audio = { ...openAi, format: 'openai-audio', takesForms: true, isJson: false } as const;
 const gemini = { family: 'gemini', list: null, takesForms: false, isJson: true, isFree: false } as const;
 
+const geminiGenerate = { ...gemini, endpoint: 'gemini.generate', format: 'gemini', list: 'contents' } as const;
+const geminiEmbed = { ...gemini, endpoint: 'gemini.embed', format: 'gemini-embed', stream: false } as const;
+const geminiBatchEmbed = { ...geminiEmbed, endpoint: 'gemini.batch_embed', list: 'requests' } as const;
+
 /** By the names of the contract's routes. */
 export const doors = {
   chatCompletions: { ...openAi, endpoint: 'chat.completions', format: 'openai-chat', list: 'messages' },
@@ -44,9 +48,14 @@ export const doors = {
     ...{ ...openAi, family: 'anthropic', endpoint: 'messages.count_tokens', format: 'anthropic-count' },
     ...{ list: 'messages', stream: false, isFree: true },
   },
-  geminiGenerate: { ...gemini, endpoint: 'gemini.generate', format: 'gemini', list: 'contents', stream: false },
-  geminiStream: { ...gemini, endpoint: 'gemini.generate', format: 'gemini', list: 'contents', stream: true },
-  geminiEmbed: { ...gemini, endpoint: 'gemini.embed', format: 'gemini-embed', stream: false },
+  geminiGenerate: { ...geminiGenerate, stream: false },
+  geminiStream: { ...geminiGenerate, stream: true },
+  geminiEmbed,
+  geminiBatchEmbed,
+  geminiGenerateV1: { ...geminiGenerate, stream: false },
+  geminiStreamV1: { ...geminiGenerate, stream: true },
+  geminiEmbedV1: geminiEmbed,
+  geminiBatchEmbedV1: geminiBatchEmbed,
 } as const satisfies Record<string, Door>;
 
 export type DoorName = keyof typeof doors;

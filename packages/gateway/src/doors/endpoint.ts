@@ -14,7 +14,8 @@ export type Endpoint =
   | 'messages'
   | 'messages.count_tokens'
   | 'gemini.generate'
-  | 'gemini.embed';
+  | 'gemini.embed'
+  | 'gemini.batch_embed';
 
 /** How a body is written. The four of `Format` are translated into each other; the others only pass through. */
 export type WireFormat =

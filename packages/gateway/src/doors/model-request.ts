@@ -91,6 +91,13 @@ const usageEdit = (text: string, members: ReturnType<typeof jsonMembers>): TextE
 /** Fields that are read here and again by the provider, which may take another of two with the same name. */
 const readFields = new Set(['model', 'stream', 'stream_options', 'messages', 'contents', 'max_tokens', 'n']);
 
+/** Each of Gemini's requests for an embedding names the model again, and must name the one of the path. */
+const embedRequests = (json: JsonObject, model: string): string => {
+  const requests: unknown[] = Array.isArray(json.requests) ? json.requests : [];
+  const named = requests.map((request) => (isObject(request) ? { ...request, model: `models/${model}` } : request));
+  return JSON.stringify({ ...json, requests: named });
+};
+
 const jsonRequest = (door: Door, contentType: string, bytes: Buffer, pathModel: string | null): ModelRequest => {
   const { text, json } = decode(bytes);
   const model = checkModel(pathModel ?? json.model);
@@ -108,6 +115,7 @@ const jsonRequest = (door: Door, contentType: string, bytes: Buffer, pathModel: 
   return {
     ...{ door, model, stream, wantsUsage, json, isForm: false, contentType, bytes },
     bodyFor(name) {
+      if (door.endpoint === 'gemini.batch_embed' && name !== model) return embedRequests(json, name);
       const edits: TextEdit[] = [];
       if (member !== undefined && name !== model)
         edits.push({ start: member.valueStart, end: member.valueEnd, text: JSON.stringify(name) });

@@ -83,7 +83,8 @@ const anthropicBody = (error: HoldfastError, requestId: string | null): JsonObje
   error: {
     type: typeOf(anthropicTypes, error.kind.status),
     message: error.message,
-    details: { ...error.details, error_code: error.code },
+    // A code of Anthropic's own among the details is one that its clients act upon.
+    details: { error_code: error.code, ...error.details },
   },
   ...(requestId === null ? {} : { request_id: requestId }),
 });

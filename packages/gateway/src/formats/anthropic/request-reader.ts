@@ -1,3 +1,4 @@
+import { HoldfastError } from '@holdfast/core';
 import type { JsonObject } from '../format.ts';
 import { isObject, Members } from '../json-value.ts';
 import type { Losses } from '../losses.ts';
@@ -127,9 +128,23 @@ const readFormat = (output: Members, losses: Losses): NeutralRequest['output'] =
   return null;
 };
 
-/** Reads a body of `/v1/messages`. Throws the error of `losses` when it has no conversation. */
+/**
+ * Anthropic can keep a conversation and take only what is new; others cannot. Its clients know this code, and send the
+ * whole conversation then.
+ */
+const refuseThread = (body: Members): void => {
+  if (body.nested('thread') === null) return;
+  throw new HoldfastError('request.invalid', 'thread: the provider keeps no conversations. Send all messages.', {
+    field: 'thread',
+    error_code: 'thread_unsupported_request',
+    unsupported: [],
+  });
+};
+
+/** Reads a body of `/v1/messages`. Throws the error of `losses` when it has no conversation of its own. */
 export const readMessagesRequest = (object: JsonObject, losses: Losses): NeutralRequest => {
   const body = new Members(object, '', losses);
+  refuseThread(body);
   const options = readOptions(body, losses);
   const system = onlyText(readContent(body.take('system'), 'system', losses), losses);
   const config = body.nested('output_config');

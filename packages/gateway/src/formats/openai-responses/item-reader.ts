@@ -131,7 +131,10 @@ export class ItemReader {
     else if (type === 'function_call_output' || type === 'custom_tool_call_output') this.#output(item);
     else if (type === 'reasoning') this.#append('assistant', readReasoning(item));
     else if (type === 'item_reference')
-      throw this.#losses.invalid(at, 'refers to an item that only its provider has: send the item itself');
+      throw this.#losses.invalid(
+        at,
+        'refers to an item that only OpenAI keeps: send the item itself, with store set to false',
+      );
     else {
       // Calls of tools that OpenAI runs itself, and what they gave.
       this.#losses.add(at);
