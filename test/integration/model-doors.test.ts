@@ -103,3 +103,33 @@ test('[R-gateway-keys-sealed] the master key lies in the data folder, for its ow
   assert.equal((await stat(path)).mode & 0o777, 0o600);
   assert.equal(Buffer.from((await readFile(path, 'utf8')).trim(), 'base64').length, 32);
 });
+
+test('a server that stops lets streams end for a while, and tells those that go on that it has closed', async () => {
+  const event = `data: ${JSON.stringify({ model: 'm', choices: [{ index: 0, delta: { content: 'x' } }] })}\n\n`;
+  const end = `data: ${JSON.stringify({ choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] })}\n\ndata: [DONE]\n\n`;
+  let finish = (): void => undefined;
+  const streaming = createServer((request, response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    response.write(event);
+    if (request.headers['x-client-request-id'] === 'ends') finish = () => void response.end(end);
+  }).listen(0, '127.0.0.1');
+  await once(streaming, 'listening');
+  const address = streaming.address();
+  const baseUrl = `http://127.0.0.1:${typeof address === 'object' ? address?.port : 0}/v1`;
+  const providers = [{ name: 'slow', kind: 'openai', baseUrl, apiKey: 'sk' }];
+  const stopping = await startTestServer(await makeHome({ providers, shutdownSeconds: 1 }));
+  const ask = (id: string) =>
+    fetch(`${stopping.url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${stopping.ownerKey}`, 'x-client-request-id': id },
+      body: JSON.stringify({ model: 'slow/m', messages: [user], stream: true }),
+    });
+  const [ends, stays] = [await ask('ends'), await ask('stays')];
+  const stopped = stopping[Symbol.asyncDispose]();
+  finish();
+  assert.equal(await ends.text(), event + end);
+  assert.match(await stays.text(), /"code":"gateway.closed"/);
+  await stopped;
+  streaming.closeAllConnections();
+  streaming.close();
+});

@@ -16,7 +16,7 @@ import { CallJournal, inputTokensOf } from './call-journal.ts';
 import type { CallServices } from './call-services.ts';
 import { type CallerFacts, callerFacts } from './caller-headers.ts';
 import { conversationOf } from './conversation.ts';
-import { callerGone, killed } from './disconnection.ts';
+import { callerGone, gatewayClosed, killed } from './disconnection.ts';
 import { errorReply } from './error-reply.ts';
 import { formatAt } from './target-call.ts';
 import { TargetRounds } from './target-rounds.ts';
@@ -65,7 +65,12 @@ export class ModelCall {
   async run(): Promise<void> {
     const { signal } = this.#input;
     const { metrics, log } = this.#services;
-    const onGone = (): void => this.#rounds.callerGone(callerGone());
+    const onGone = (): void => {
+      const { reason } = signal;
+      // The server stops while the caller is still there, who is told.
+      if (reason instanceof HoldfastError && reason.code === 'server.stopping') this.abort(gatewayClosed());
+      else this.#rounds.callerGone(callerGone());
+    };
     signal.addEventListener('abort', onGone, { once: true });
     if (signal.aborted) onGone();
     metrics.callBegins();
