@@ -1,5 +1,5 @@
 import type { Database } from '@holdfast/db';
-import { sql } from 'kysely';
+import { CompiledQuery, sql } from 'kysely';
 import type { Budget } from './budget.ts';
 
 /** One transaction's worth of a process's writes; the arrays over windows run in parallel. */
@@ -92,14 +92,24 @@ export class SpendingStore {
   }
 
   async write(processId: string, batch: WriteBatch): Promise<WriteAnswer> {
-    const { windows } = batch;
-    const generations = [...batch.generations];
-    const { rows } = await sql<{ fenced: boolean; refused: string[] | null; at_ms: number }>`
-      /* changes */ select * from gateway_write(${processId}, ${batch.number}, ${batch.holds}, ${generations.map(([id]) => id)},
-        ${generations.map(([, generation]) => generation)}, ${batch.closed}, ${batch.attempts},
-        ${windows.map((w) => w.windowId)}, ${windows.map((w) => w.spent)}, ${windows.map((w) => w.returned)},
-        ${windows.map((w) => w.loose)}, ${windows.map((w) => w.known)}, ${batch.folded}, ${batch.late})`.execute(
-      this.#database.kysely,
+    const { windows, generations } = batch;
+    const { rows } = await this.#database.kysely.executeQuery<WriteRow>(
+      CompiledQuery.raw(writeSql, [
+        processId,
+        batch.number,
+        batch.holds,
+        [...generations.keys()],
+        [...generations.values()],
+        batch.closed,
+        batch.attempts,
+        windows.map((w) => w.windowId),
+        windows.map((w) => w.spent),
+        windows.map((w) => w.returned),
+        windows.map((w) => w.loose),
+        windows.map((w) => w.known),
+        batch.folded,
+        batch.late,
+      ]),
     );
     const row = rows[0];
     return { fenced: row?.fenced ?? true, refused: row?.refused ?? [], atMs: row?.at_ms ?? 0 };
@@ -191,6 +201,15 @@ export class SpendingStore {
     return rows[0]?.at_ms ?? 0;
   }
 }
+
+interface WriteRow {
+  readonly fenced: boolean;
+  readonly refused: string[] | null;
+  readonly at_ms: number;
+}
+
+/** Written out, since every call waits for it: building it anew each time costs more than sending it. */
+const writeSql = `/* changes */ select * from gateway_write(${Array.from({ length: 14 }, (_, i) => `$${i + 1}`).join(', ')})`;
 
 interface BudgetColumns {
   readonly id: string;
