@@ -64,21 +64,24 @@ export class Attempt {
   }
 
   /** The next bytes, null at the end. */
-  async read(): Promise<Uint8Array | null> {
-    if (this.#body === null) return null;
+  read(): Promise<Uint8Array | null> {
+    if (this.#body === null) return Promise.resolve(null);
     this.#waitingSince = this.#clock.monotonic();
-    try {
-      const chunk = await this.#body.read();
-      if (chunk === null) return null;
-      this.#receivedBytes += chunk.length;
-      if (this.#receivedBytes > this.#limits.maxResponseBytes) throw this.#tooLarge();
-      return chunk;
-    } catch (error) {
-      throw this.failureOf(error);
-    } finally {
-      this.#waitingSince = null;
-    }
+    return this.#body.read().then(this.#onChunk, this.#onFailure);
   }
+
+  readonly #onChunk = (chunk: Uint8Array | null): Uint8Array | null => {
+    this.#waitingSince = null;
+    if (chunk === null) return null;
+    this.#receivedBytes += chunk.length;
+    if (this.#receivedBytes > this.#limits.maxResponseBytes) throw this.failureOf(this.#tooLarge());
+    return chunk;
+  };
+
+  readonly #onFailure = (error: unknown): never => {
+    this.#waitingSince = null;
+    throw this.failureOf(error);
+  };
 
   /** The whole answer. */
   async readAll(): Promise<Buffer> {

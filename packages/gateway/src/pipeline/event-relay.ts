@@ -24,7 +24,8 @@ export interface EventRelayOptions {
 }
 
 /** A chunk of OpenAI's chat completions that only tells usage. */
-const isOnlyUsage = (data: string): boolean => /"choices"\s*:\s*\[\s*\]/.test(data) && /"usage"\s*:\s*\{/.test(data);
+const isOnlyUsage = (data: string): boolean =>
+  data.includes('"usage"') && /"usage"\s*:\s*\{/.test(data) && /"choices"\s*:\s*\[\s*\]/.test(data);
 
 /** Nothing of interest follows this event, and some providers leave the connection open after it. */
 const isLast = (format: Format | null, { event, data }: SseEvent): boolean => {
@@ -44,7 +45,7 @@ const isLast = (format: Format | null, { event, data }: SseEvent): boolean => {
 export class EventRelay {
   readonly #o: EventRelayOptions;
   readonly #splitter: EventSplitter;
-  #held: (Buffer | string)[] = [];
+  readonly #held: (Buffer | string)[] = [];
   #heldEvents = 0;
   #sourceEnded = false;
   #over = false;
@@ -70,7 +71,7 @@ export class EventRelay {
   async waitForContent(): Promise<void> {
     const { reader } = this.#o;
     while (this.firstContentAt === null && !reader.finished && !this.#over && this.#heldEvents < maxHeldEvents) {
-      const more = await this.#fill();
+      const more = this.#fill(await this.#o.read());
       if (reader.error !== null && this.firstContentAt === null) throw failureOfEvent(this.#o.provider, reader.error);
       if (!more && this.#o.format !== null && !this.#over) throw this.#broken(true);
       if (!more) return;
@@ -82,16 +83,19 @@ export class EventRelay {
   /** What is to be written next, empty when there is nothing yet, null at the end. Rejects with an `AttemptFailure`. */
   async next(): Promise<Buffer | string | null> {
     for (;;) {
-      const [first, ...rest] = this.#held;
-      if (first !== undefined) {
-        this.#held = [];
-        if (rest.length === 0) return first;
-        return Buffer.concat([first, ...rest].map((piece) => (typeof piece === 'string' ? Buffer.from(piece) : piece)));
-      }
+      if (this.#held.length > 0) return this.#takeHeld();
       if (this.#over || this.#sourceEnded) return null;
-      await this.#fill();
+      this.#fill(await this.#o.read());
       if (this.#sourceEnded) this.#checkEnd();
     }
+  }
+
+  #takeHeld(): Buffer | string {
+    const [first, ...rest] = this.#held;
+    this.#held.length = 0;
+    if (first === undefined) return '';
+    if (rest.length === 0) return first;
+    return Buffer.concat([first, ...rest].map((piece) => (typeof piece === 'string' ? Buffer.from(piece) : piece)));
   }
 
   #checkEnd(): void {
@@ -99,9 +103,8 @@ export class EventRelay {
     if (format !== null && !this.#over && !reader.finished && reader.error === null) throw this.#broken(false);
   }
 
-  /** Reads once; false at the end. */
-  async #fill(): Promise<boolean> {
-    const chunk = await this.#o.read();
+  /** Takes what was read; false at the end. */
+  #fill(chunk: Uint8Array | null): boolean {
     if (chunk === null) {
       this.#sourceEnded = true;
       const rest = this.#splitter.rest();
