@@ -1,5 +1,5 @@
 import { type Clock, HoldfastError } from '@holdfast/core';
-import type { AnswerBody, ProviderAnswer, ProviderCall } from '../providers/provider.ts';
+import type { AnswerBody, ChunkTaker, ProviderAnswer, ProviderCall } from '../providers/provider.ts';
 import type { Target } from '../routing/target.ts';
 import { AttemptFailure, type ErrorClass } from './attempt-failure.ts';
 
@@ -72,16 +72,44 @@ export class Attempt {
 
   readonly #onChunk = (chunk: Uint8Array | null): Uint8Array | null => {
     this.#waitingSince = null;
-    if (chunk === null) return null;
-    this.#receivedBytes += chunk.length;
-    if (this.#receivedBytes > this.#limits.maxResponseBytes) throw this.failureOf(this.#tooLarge());
+    if (chunk !== null) this.#count(chunk);
     return chunk;
   };
+
+  #count(chunk: Uint8Array): void {
+    this.#receivedBytes += chunk.length;
+    if (this.#receivedBytes > this.#limits.maxResponseBytes) throw this.failureOf(this.#tooLarge());
+  }
 
   readonly #onFailure = (error: unknown): never => {
     this.#waitingSince = null;
     throw this.failureOf(error);
   };
+
+  /** Hands over all that comes from here on; resolves at the end, or when the taker has enough. */
+  async flow(take: ChunkTaker): Promise<void> {
+    const body = this.#body;
+    if (body === null) return;
+    const owed = (): void => {
+      this.#waitingSince = this.#clock.monotonic();
+    };
+    owed();
+    const taken: ChunkTaker = (chunk) => {
+      this.#count(chunk);
+      const answer = take(chunk);
+      owed();
+      if (!(answer instanceof Promise)) return answer;
+      // It is the caller who is slow now.
+      this.#waitingSince = null;
+      return answer.then(owed);
+    };
+    try {
+      await (body.flow === undefined ? pull(body, taken) : body.flow(taken));
+      this.#waitingSince = null;
+    } catch (error) {
+      this.#onFailure(error);
+    }
+  }
 
   /** The whole answer. */
   async readAll(): Promise<Buffer> {
@@ -178,3 +206,12 @@ export class Attempt {
     });
   }
 }
+
+/** The same for a body that can only be read. */
+const pull = async (body: AnswerBody, take: ChunkTaker): Promise<void> => {
+  for (let chunk = await body.read(); chunk !== null; chunk = await body.read()) {
+    const answer = take(chunk);
+    if (answer === 'enough') return;
+    if (answer !== null) await answer;
+  }
+};

@@ -80,20 +80,22 @@ export class EventRelay {
     this.firstContentAt ??= this.#o.clock.monotonic();
   }
 
-  /** What is to be written next, empty when there is nothing yet, null at the end. Rejects with an `AttemptFailure`. */
-  async next(): Promise<Buffer | string | null> {
-    for (;;) {
-      if (this.#held.length > 0) return this.#takeHeld();
-      if (this.#over || this.#sourceEnded) return null;
-      this.#fill(await this.#o.read());
-      if (this.#sourceEnded) this.#checkEnd();
-    }
+  /** More bytes of the provider. */
+  take(chunk: Uint8Array): void {
+    this.#fill(chunk);
   }
 
-  #takeHeld(): Buffer | string {
+  /** The provider has ended its answer. Throws an `AttemptFailure` when that is too early. */
+  sourceEnded(): void {
+    if (!this.#sourceEnded) this.#fill(null);
+    this.#checkEnd();
+  }
+
+  /** What is to be written next; null when there is nothing. */
+  takeHeld(): Buffer | string | null {
     const [first, ...rest] = this.#held;
     this.#held.length = 0;
-    if (first === undefined) return '';
+    if (first === undefined) return null;
     if (rest.length === 0) return first;
     return Buffer.concat([first, ...rest].map((piece) => (typeof piece === 'string' ? Buffer.from(piece) : piece)));
   }

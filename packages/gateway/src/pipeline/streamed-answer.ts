@@ -84,15 +84,26 @@ export class StreamedAnswer {
 
   /** As fast as the caller takes them. */
   async #passEvents(): Promise<void> {
-    const { sink } = this.#context.input;
-    for (;;) {
-      const piece = await this.#relay.next();
-      if (piece === null || this.#relay.isOver) this.#end();
-      if (piece === null) return;
-      const room = sink.write(piece);
-      if (room !== null) await room;
-      if (this.#relay.isOver) return;
-    }
+    const held = this.#forward();
+    if (held === 'enough') return;
+    if (held !== null) await held;
+    await this.#context.attempt.flow((chunk) => {
+      this.#relay.take(chunk);
+      return this.#forward();
+    });
+    if (this.#relay.isOver) return;
+    this.#relay.sourceEnded();
+    this.#end();
+    void this.#forward();
+  }
+
+  /** Writes what is there. */
+  #forward(): Promise<void> | 'enough' | null {
+    const piece = this.#relay.takeHeld();
+    const { isOver } = this.#relay;
+    if (isOver) this.#end();
+    const room = piece === null ? null : this.#context.input.sink.write(piece);
+    return isOver ? 'enough' : room;
   }
 
   #note(): void {

@@ -1,5 +1,5 @@
 import { Agent, type Dispatcher } from 'undici';
-import type { AnswerBody, ProviderAnswer } from './provider.ts';
+import type { AnswerBody, ChunkTaker, ProviderAnswer } from './provider.ts';
 
 /** Bytes of an answer that may wait unread before the provider is held back. */
 const maxUnreadBytes = 262_144;
@@ -12,6 +12,12 @@ export interface HttpCall {
   readonly method: 'POST' | 'GET';
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string | Uint8Array | null;
+}
+
+interface Flow {
+  readonly take: ChunkTaker;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
 }
 
 interface Waiter<T> {
@@ -40,6 +46,9 @@ class HttpExchange implements Dispatcher.DispatchHandler, AnswerBody {
   #unread: Uint8Array[] = [];
   #unreadBytes = 0;
   #reader: Waiter<Uint8Array | null> | null = null;
+  #flow: Flow | null = null;
+  /** The taker has no room at the moment. */
+  #isHeld = false;
   #ended = false;
   #failed = false;
   #error: unknown = null;
@@ -76,6 +85,10 @@ class HttpExchange implements Dispatcher.DispatchHandler, AnswerBody {
       reader.resolve(chunk);
       return;
     }
+    if (this.#flow !== null && !this.#isHeld && this.#unread.length === 0) {
+      this.#give(this.#flow, chunk);
+      return;
+    }
     this.#unread.push(chunk);
     this.#unreadBytes += chunk.length;
     if (this.#unreadBytes > maxUnreadBytes) controller.pause();
@@ -86,6 +99,7 @@ class HttpExchange implements Dispatcher.DispatchHandler, AnswerBody {
     this.#ended = true;
     this.#reader?.resolve(null);
     this.#reader = null;
+    this.#pump();
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
@@ -106,6 +120,58 @@ class HttpExchange implements Dispatcher.DispatchHandler, AnswerBody {
     });
   }
 
+  flow(take: ChunkTaker): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#flow = { take, resolve, reject };
+      this.#pump();
+    });
+  }
+
+  /** Hands over what waits while there is room for it, and asks for more. */
+  #pump(): void {
+    for (let flow = this.#flow; flow !== null && !this.#isHeld; flow = this.#flow) {
+      const chunk = this.#unread.shift();
+      if (chunk !== undefined) {
+        this.#unreadBytes -= chunk.length;
+        this.#give(flow, chunk);
+        continue;
+      }
+      if (this.#failed || this.#ended) {
+        this.#flow = null;
+        if (this.#failed) flow.reject(this.#error);
+        else flow.resolve();
+      } else if (this.#controller?.paused === true) this.#controller.resume();
+      return;
+    }
+  }
+
+  #give(flow: Flow, chunk: Uint8Array): void {
+    try {
+      const answer = flow.take(chunk);
+      if (answer === null) return;
+      if (answer === 'enough') {
+        this.#flow = null;
+        flow.resolve();
+        return;
+      }
+      this.#isHeld = true;
+      answer.then(
+        () => {
+          this.#isHeld = false;
+          this.#pump();
+        },
+        (error: unknown) => this.#giveUp(flow, error),
+      );
+    } catch (error) {
+      this.#giveUp(flow, error);
+    }
+  }
+
+  #giveUp(flow: Flow, error: unknown): void {
+    this.#flow = null;
+    flow.reject(error);
+  }
+
   #fail(error: unknown): void {
     if (this.#failed || this.#ended) return;
     this.#failed = true;
@@ -116,6 +182,8 @@ class HttpExchange implements Dispatcher.DispatchHandler, AnswerBody {
     this.#head.reject(error);
     this.#reader?.reject(error);
     this.#reader = null;
+    this.#flow?.reject(error);
+    this.#flow = null;
   }
 }
 
