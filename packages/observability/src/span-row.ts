@@ -13,7 +13,9 @@ const maxInstantMs = 100_000_000_000_000;
 
 /** PostgreSQL stores neither NUL nor half a surrogate pair. */
 const storable = (text: string, maxLength: number): string =>
-  text.slice(0, maxLength).replaceAll('\u0000', '\ufffd').toWellFormed();
+  text.length <= maxLength && !text.includes('\u0000') && text.isWellFormed()
+    ? text
+    : text.slice(0, maxLength).replaceAll('\u0000', '\ufffd').toWellFormed();
 
 const storableAttribute = (value: SpanAttribute): SpanAttribute => {
   if (typeof value === 'string') return storable(value, maxAttributeLength);
@@ -22,8 +24,12 @@ const storableAttribute = (value: SpanAttribute): SpanAttribute => {
 
 const storableAttributes = (attributes: SpanRecord['attributes']): Record<string, SpanAttribute> => {
   const kept: Record<string, SpanAttribute> = {};
-  for (const [key, value] of Object.entries(attributes).slice(0, maxSpanAttributes))
-    kept[storable(key, maxAttributeKeyLength)] = storableAttribute(value);
+  let count = 0;
+  for (const key of Object.keys(attributes)) {
+    if (count === maxSpanAttributes) break;
+    count += 1;
+    kept[storable(key, maxAttributeKeyLength)] = storableAttribute(attributes[key] ?? null);
+  }
   return kept;
 };
 

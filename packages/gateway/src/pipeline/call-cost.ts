@@ -25,6 +25,7 @@ export class CallCost {
   readonly #estimate: Estimate;
   readonly #other: OtherUsage;
   readonly #isFree: boolean;
+  #priced: { readonly target: Target; readonly price: Price | null } | null = null;
 
   /** `isFree` for calls that no provider bills, such as counting tokens. */
   constructor(prices: PriceTable, at: Date, estimate: Estimate, other: OtherUsage, isFree: boolean) {
@@ -40,8 +41,12 @@ export class CallCost {
     return this.#isFree ? 0 : this.#estimate.inputTokens;
   }
 
-  priceOf({ provider, model }: Target): Price | null {
-    return this.#prices.find(provider.priceProvider, model, this.#at);
+  priceOf(target: Target): Price | null {
+    // Asked for several times in a call, mostly of the same target.
+    if (this.#priced?.target === target) return this.#priced.price;
+    const price = this.#prices.find(target.provider.priceProvider, target.model, this.#at);
+    this.#priced = { target, price };
+    return price;
   }
 
   /** The most that one attempt at this target costs; null when it has no price. */
