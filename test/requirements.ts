@@ -15,6 +15,19 @@ export const requirements = {
   'R-viewer-reads-only': 'A viewer changes nothing; a developer changes no keys.',
   'R-closed-by-default': 'Without a valid key nothing of a workspace is shown or done.',
   'R-revoked-at-once': 'A revoked key stops working at once, in every process.',
+  'R-virtual-keys': 'A key does only what it is bound to: its user, team, agent, run, models and end.',
+  'R-kill-switch': 'A kill switch ends calls under way and refuses new ones, in every process, within a second.',
+  'R-run-caps':
+    'A run never gets beyond its caps on dollars, tokens, calls and steps, however many calls it makes at once.',
+  'R-runaway': 'A run that repeats itself is found, told of, and refused where that is configured.',
+  'R-cache-scoped':
+    'An answer is cached for one workspace, and only for a request that is equal, or near enough where that is asked for.',
+  'R-idempotency':
+    'Requests with one idempotency key are done once; the finished answer is replayed, a running one says so.',
+  'R-events': 'What happens in the gateway is kept in order, once, and whoever follows is told.',
+  'R-webhooks': 'A webhook is signed, and repeated until it is taken or has failed for good.',
+  'R-ssrf': 'Nobody makes the server call an address that is not public, unless its configuration allows that.',
+  'R-metrics': 'The gateway counts attempts, tokens, cost and times for Prometheus, with a bounded number of series.',
   'R-secrets-stay-secret': 'Keys and passwords are in no log, list or database column.',
   'R-audit-append-only': 'The audit log cannot be changed.',
   'R-migrations-forward':
@@ -46,4 +59,33 @@ export const requirements = {
   'R-no-orphans': 'After a crash no process, folder, file or disk block is left that belongs to no sandbox.',
   'R-recovers-by-itself':
     'A server that starts after any crash becomes ready in a consistent state without help, and one that lives through the end of a machine or of PostgreSQL goes on.',
+  'R-budget-never-overspent':
+    'A hard budget admits exactly the calls it has room for, at every level, from however many processes at once.',
+  'R-spending-durable':
+    'After kill -9 of the gateway or of PostgreSQL at any point, ledger, holds and budgets agree: nothing is free, nothing is charged twice.',
+  'R-spending-fails-closed':
+    'No call is made that could not be reserved: not without the database, not without a price.',
+  'R-limits-let-in': 'A limit per minute admits the first call of each minute, and says when to come back.',
+  'R-prices-generated': 'The table of prices is what its source says, and an override of a workspace is its own.',
+  'R-formats-golden': 'Each wire format of models becomes each other one exactly as the golden files have it.',
+  'R-formats-not-carried': 'What a translation cannot carry is named, never dropped silently.',
+  'R-formats-round-trip': 'A translation there and back keeps everything that both formats can say.',
+  'R-formats-hostile':
+    'Whatever a caller or a provider sends, a translation ends with a document or with an error of the catalogue.',
+  'R-usage-read':
+    'The tokens of every format are read with all their kinds apart, from whole answers and from streams.',
+  'R-estimate-bound': 'What a call is reserved for is never less than what its input costs.',
+  'R-error-shape': "Errors have the shape that the caller's own SDK expects, with the code of the catalogue in it.",
+  'R-sdks-unchanged':
+    'The ordinary clients of OpenAI, Anthropic and Gemini and the AI SDK work unchanged, whichever provider answers.',
+  'R-gateway-breaker': 'A target that fails in a row is left alone for a while, and then probed by one call.',
+  'R-gateway-keys-sealed':
+    'Stored keys of providers open with their master key and in their own row only, and are never given out again.',
+  'R-gateway-sticky': 'A conversation stays with its target while that is well.',
+  'R-gateway-first-byte': 'Another target takes over before the first content of an answer, and never after it.',
+  'R-gateway-faithful':
+    'Between ends of one format a request and its answer pass byte for byte but for the model, the key and the usage flag.',
+  'R-gateway-native-errors': 'Every error has the form that the clients of its door expect.',
+  'R-gateway-reload': 'A change of providers and routes reaches the next call, and no stream under way notices.',
+  'R-gateway-usage-after-leave': 'What a caller that left had used is drained or estimated, and never free.',
 } as const satisfies Record<`R-${string}`, string>;

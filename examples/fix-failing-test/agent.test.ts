@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { chmod, cp, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { traceRoutes } from '@holdfast/contract';
-import { silentLog, systemClock } from '@holdfast/core';
+import { parseTraceparent, Secret, silentLog, systemClock } from '@holdfast/core';
 import { type Database, openDatabase } from '@holdfast/db';
-import { type Gateway, gatewayConfiguration, openGateway } from '@holdfast/gateway';
+import { type Gateway, gatewayConfiguration, MasterKeys, openGateway } from '@holdfast/gateway';
 import { type Observability, openObservability } from '@holdfast/observability';
 import { createClient } from '@holdfast/sdk';
 import { type AgentEvent, runAgent } from './agent.ts';
@@ -20,6 +22,18 @@ let folder: string;
 let database: Database;
 let observability: Observability;
 let gateway: Gateway;
+let server: Server;
+let baseURL: string;
+
+/** What the server does for a request to the gateway, without keys. */
+const serveGateway = (): Server =>
+  createServer((incoming, outgoing) => {
+    const { traceparent } = incoming.headers;
+    const trace = typeof traceparent === 'string' ? parseTraceparent(traceparent) : null;
+    const { signal } = new AbortController();
+    const exchange = { requestId: 'req_test', principal, incoming, outgoing, params: {}, query: {}, trace, signal };
+    void gateway.handle('chatCompletions', exchange);
+  });
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'holdfast-example-'));
@@ -30,10 +44,17 @@ before(async () => {
   observability = openObservability(ports);
   const recorded = { name: 'recorded', kind: 'recorded', baseUrl: join(import.meta.dirname, 'recorded'), pace: 0 };
   const configuration = gatewayConfiguration.parse({ providers: [recorded] });
-  gateway = await openGateway({ ...ports, ...configuration, spans: observability.sink });
+  const masterKeys = MasterKeys.fromSecret(new Secret(Buffer.alloc(32, 1).toString('base64')));
+  gateway = await openGateway({ ...ports, configuration, masterKeys, spans: observability.sink });
+  server = serveGateway().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  baseURL = `http://127.0.0.1:${typeof address === 'object' ? address?.port : 0}/v1`;
 });
 
 after(async () => {
+  server.closeAllConnections();
+  server.close();
   await gateway.close();
   await observability.close();
   await database.close();
@@ -54,13 +75,12 @@ const reporter = (): SpanReporter =>
   );
 
 const agentOptions = (root: string, spans: SpanReporter) => ({
-  baseURL: 'http://holdfast.test/v1',
+  baseURL,
   apiKey: 'hf_test',
   model: 'recorded/fix-failing-test',
   task: 'Fix the bug.',
   tools: localTools(root),
   spans,
-  fetch: (input: string | URL | Request, init?: RequestInit) => gateway.handler(new Request(input, init), principal),
 });
 
 test('the agent fixes the bug with recorded replies, and its trace is a tree with tokens and cost', async () => {

@@ -14,11 +14,59 @@ const unnamed = [
   'whoami',
   'createKey',
   'listKeys',
+  'createTeam',
+  'listTeams',
+  'createAgent',
+  'listAgents',
+  'createUser',
+  'listUsers',
   'createSandbox',
   'listSandboxes',
   'listTemplates',
   'chatCompletions',
+  'responses',
+  'embeddings',
+  'imageGenerations',
+  'imageEdits',
+  'imageVariations',
+  'audioSpeech',
+  'audioTranscriptions',
+  'audioTranslations',
+  'messages',
+  'countTokens',
+  'geminiGenerate',
+  'geminiStream',
+  'geminiEmbed',
+  'geminiBatchEmbed',
+  'geminiGenerateV1',
+  'geminiStreamV1',
+  'geminiEmbedV1',
+  'geminiBatchEmbedV1',
   'listModels',
+  'listProviders',
+  'putProvider',
+  'listModelRoutes',
+  'putModelRoute',
+  'gatewayHealth',
+  'importGateway',
+  'createBudget',
+  'listBudgets',
+  'createPrice',
+  'listPrices',
+  'rotateMasterKey',
+  'cacheStats',
+  'purgeCache',
+  'gatewayUsage',
+  'listAttempts',
+  'listRuns',
+  'putCaps',
+  'listCaps',
+  'setKill',
+  'listKills',
+  'listGatewayEvents',
+  'tailGateway',
+  'createWebhook',
+  'listWebhooks',
   'listTraces',
   'postSpans',
 ] as const satisfies readonly RouteName[];
@@ -52,7 +100,7 @@ before(async () => {
 
 after(() => server[Symbol.asyncDispose]());
 
-/** Everything that is stored, but for when keys were used last. */
+/** Everything that is stored, but for when keys were used last and the signs of life of processes. */
 const contentOfDatabase = async (): Promise<string> => {
   const client = new pg.Client({ connectionString: (await server.server.layers.database.url()).reveal() });
   await client.connect();
@@ -63,7 +111,7 @@ const contentOfDatabase = async (): Promise<string> => {
     const content: Record<string, unknown> = {};
     for (const { name } of tables.rows) {
       const { rows } = await client.query(
-        `select to_jsonb(t) - 'last_used_at' - 'seen_at' as row from ${client.escapeIdentifier(name)} t order by 1`,
+        `select to_jsonb(t) - 'last_used_at' - 'seen_at' - 'last_write' as row from ${client.escapeIdentifier(name)} t order by 1`,
       );
       content[name] = rows;
     }
@@ -76,7 +124,9 @@ const contentOfDatabase = async (): Promise<string> => {
 test('[R-isolation] a route either names something, or is checked by itself here', () => {
   for (const name of names) {
     const route: Route = allRoutes[name];
-    assert.equal(route.params === undefined, isUnnamed(name), name);
+    // Gemini's paths name a model, which is nothing of a workspace.
+    const namesThing = route.params !== undefined && !/^\/v1(beta)?\/models\//.test(route.path);
+    assert.equal(!namesThing, isUnnamed(name), name);
   }
 });
 
@@ -105,7 +155,7 @@ for (const name of names.filter((each) => !isUnnamed(each)))
   });
 
 test('[R-isolation] lists and answers about oneself show nothing of another workspace', async () => {
-  for (const name of ['whoami', 'listKeys', 'listSandboxes', 'listTemplates', 'listTraces', 'listModels'] as const) {
+  for (const name of names.filter((each) => isUnnamed(each) && allRoutes[each].method === 'GET')) {
     const { status, text } = await call(server.url, foreignKey, name);
     assert.equal(status, 200, name);
     for (const [what, id] of Object.entries(mine)) assert.ok(!text.includes(id), `${name} shows ${what}`);

@@ -76,4 +76,7 @@ export const allowedLicences: readonly string[] = [
   '0BSD',
   'MIT OR Apache-2.0',
   'BlueOak-1.0.0',
+  'Public Domain',
+  'Unlicense',
+  '(AFL-2.1 OR BSD-3-Clause)',
 ];

@@ -19,6 +19,8 @@ export interface CommandSpec<Options extends object> {
   /** Adds options. */
   readonly configure?: (command: Command) => Command;
   readonly hidden?: boolean;
+  /** What its group does when no other command is named. */
+  readonly isDefault?: boolean;
   /** Loads what the command does only when it runs, so that `--help` and the tab key stay quick. */
   readonly load: () => Promise<Run<Options>>;
 }
@@ -32,7 +34,7 @@ const exampleText = (examples: CommandSpec<object>['examples']): string => {
 /** Adds a command that runs under `parent`. */
 export const addCommand = <Options extends object>(parent: Command, spec: CommandSpec<Options>): Command => {
   const command = parent
-    .command(spec.usage, spec.hidden === true ? { hidden: true } : {})
+    .command(spec.usage, { hidden: spec.hidden === true, isDefault: spec.isDefault === true })
     .description(spec.summary)
     .option('--json', 'print one JSON document on standard output, and errors as problem documents');
   spec.configure?.(command);
@@ -78,6 +80,19 @@ export const duration =
     }
     return value;
   };
+
+/** Reads dollars such as `5`, `0.25` or `$10` as micro-dollars. */
+export const dollars = (text: string): number => {
+  const value = /^\$?(\d{1,9}(?:\.\d{1,6})?)$/.exec(text)?.[1];
+  if (value === undefined) throw new InvalidArgumentError('It must be dollars such as 5, 0.25 or $10.');
+  return Math.round(Number(value) * 1_000_000);
+};
+
+/** Collects words that may be repeated, or separated by commas. */
+export const words = (text: string, previous: readonly string[] = []): string[] => [
+  ...previous,
+  ...text.split(',').filter((word) => word !== ''),
+];
 
 const maxPairs = 256;
 

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { HoldfastError } from '@holdfast/core';
 import { Command, CommanderError } from 'commander';
 import { addCompletionCommands } from './commands/completion-commands.ts';
+import { addGatewayCommands } from './commands/gateway-commands.ts';
 import { addInstallationCommands } from './commands/installation-commands.ts';
 import { addKeyCommands } from './commands/key-commands.ts';
 import { addSandboxCommands } from './commands/sandbox-commands.ts';
@@ -38,6 +39,7 @@ export const buildProgram = (): Command => {
     .showSuggestionAfterError(true);
   addInstallationCommands(program);
   addSandboxCommands(program);
+  addGatewayCommands(program);
   addTraceCommands(program);
   addKeyCommands(program);
   addCompletionCommands(program);

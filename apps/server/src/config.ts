@@ -47,6 +47,12 @@ const fileSchema = z.strictObject({
   /** User that runs the embedded PostgreSQL when the server is root. */
   databaseUid: z.number().int().min(1).max(4_294_967_293).optional(),
   sandbox: sandboxSchema.prefault({}),
+  /** How long requests and streams may go on when the server is told to stop. */
+  shutdownSeconds: z.number().int().min(0).max(3_600).default(5),
+  /** Private addresses, or ranges such as 10.1.0.0/16, that webhooks may be sent to. */
+  webhookAddresses: z.array(z.string().max(64)).max(100).default([]),
+  /** A newer table of prices than the release's own; read again when it changes. */
+  pricesFile: z.string().startsWith('/').max(4_096).optional(),
   providers: z.unknown().optional(),
   routes: z.unknown().optional(),
 });
@@ -63,6 +69,7 @@ const environmentSchema = z.object({
   HOLDFAST_PORT: portText.optional(),
   HOLDFAST_LOG_LEVEL: logLevel.optional(),
   DATABASE_URL: databaseUrl.optional(),
+  HOLDFAST_MASTER_KEY: secret.optional(),
   HOLDFAST_TEST_KILL_AT: z
     .string()
     .regex(/^[a-z0-9_.-]{1,64}(:[1-9][0-9]{0,5})?$/)
@@ -89,6 +96,11 @@ export interface Config {
   /** A fault point of the sandbox layer at which the process kills itself; for tests of recovery. */
   readonly killAt: string | null;
   readonly gateway: z.output<typeof gatewayConfiguration>;
+  /** Seals stored secrets, the current key first; null: those of a file in the data folder. */
+  readonly masterKey: Secret | null;
+  readonly webhookAddresses: readonly string[];
+  readonly pricesFile: string | null;
+  readonly shutdownSeconds: number;
 }
 
 const maxFileBytes = 1_048_576;
@@ -190,5 +202,9 @@ export const readConfig = (variables: Readonly<Record<string, string | undefined
     sandbox: document.sandbox,
     killAt: environment.HOLDFAST_TEST_KILL_AT ?? null,
     gateway: gatewayOf(file, document, environment),
+    masterKey: environment.HOLDFAST_MASTER_KEY ?? null,
+    webhookAddresses: document.webhookAddresses,
+    pricesFile: document.pricesFile ?? null,
+    shutdownSeconds: document.shutdownSeconds,
   };
 };

@@ -40,7 +40,7 @@ const probe = async (home: string): Promise<void> => {
 };
 
 /** What a server leaves that was killed in the middle of `probe` or `writePrivateFile`. */
-const temporary = /^\.probe-[0-9a-f]{12}$|^(server\.json|credentials)\.[0-9a-f]{12}$/;
+const temporary = /^\.probe-[0-9a-f]{12}$|^(server\.json|credentials|master\.key)\.[0-9a-f]{12}$/;
 
 const sweep = async (home: string): Promise<void> => {
   for (const name of await readdir(home)) if (temporary.test(name)) await rm(join(home, name), { force: true });

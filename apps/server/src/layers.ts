@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { Clock, Log } from '@holdfast/core';
 import { type Database, openDatabase } from '@holdfast/db';
-import { type Gateway, openGateway } from '@holdfast/gateway';
+import { type Gateway, MasterKeys, openGateway } from '@holdfast/gateway';
 import { type Identity, openIdentity } from '@holdfast/identity';
 import { type Observability, openObservability } from '@holdfast/observability';
 import { openSandboxes, type SandboxLayer } from '@holdfast/sandbox';
@@ -42,6 +42,9 @@ class Opened {
   }
 }
 
+const masterKeysOf = async ({ masterKey, home }: Config): Promise<MasterKeys> =>
+  masterKey === null ? await MasterKeys.fromFile(join(home, 'master.key')) : MasterKeys.fromSecret(masterKey);
+
 /** Opens every layer on its own port to the others; here is the only place that knows more than one of them. */
 export const openLayers = async (config: Config, clock: Clock, log: Log): Promise<Layers> => {
   const opened = new Opened(log);
@@ -67,7 +70,10 @@ export const openLayers = async (config: Config, clock: Clock, log: Log): Promis
       'gateway',
       await openGateway({
         ...{ database, clock, spans: observability.sink },
-        ...config.gateway,
+        configuration: config.gateway,
+        masterKeys: await masterKeysOf(config),
+        webhookAddresses: config.webhookAddresses,
+        pricesFile: config.pricesFile,
         log: log.child({ layer: 'gateway' }),
       }),
     );

@@ -35,7 +35,7 @@ const report = (thrown: unknown): void => {
 };
 
 try {
-  const starting = startServer(readConfig(process.env));
+  const starting = startServer(readConfig(process.env), undefined, () => readConfig(process.env));
   stopOnSignals(starting);
   await starting;
 } catch (error) {

@@ -12,6 +12,8 @@ export interface Operations {
   /** Rejects when the server cannot do its work. */
   readonly ready: () => Promise<void>;
   readonly gauges: Gauges;
+  /** More lines of metrics: what the layers count, with names only of the workspace that asks. */
+  readonly counters: (workspaceId: string) => readonly string[];
 }
 
 const readyMs = 2_000;
@@ -43,8 +45,10 @@ export const addOperations = (
   app.get('/api/openapi.json', (c) => c.body(openApi, 200, { 'content-type': 'application/json' }));
   app.get('/metrics', async (c) => {
     try {
-      await admit(http.identity, keyOf(c.env.incoming), 'viewer');
-      return c.text(await http.metrics.render(operations.gauges), 200, { 'content-type': 'text/plain; version=0.0.4' });
+      const { workspaceId } = await admit(http.identity, keyOf(c.env.incoming), 'viewer');
+      const own = await http.metrics.render(operations.gauges);
+      const layers = operations.counters(workspaceId).map((line) => `${line}\n`);
+      return c.text(own + layers.join(''), 200, { 'content-type': 'text/plain; version=0.0.4' });
     } catch (thrown) {
       return problemResponse(asHoldfastError(thrown), requestIdOf(c.env.incoming, http.clock));
     }

@@ -6,6 +6,7 @@ import { type Clock, HoldfastError, type Log, maxHeaderBytes, systemClock } from
 import { getRequestListener } from '@hono/node-server';
 import { z } from 'zod';
 import type { Config } from './config.ts';
+import { ConfigWatch } from './config-watch.ts';
 import { ensureCredentials } from './credentials.ts';
 import { openHome, writePrivateFile } from './home.ts';
 import { ActiveRequests } from './http/active-requests.ts';
@@ -23,11 +24,9 @@ export interface RunningServer {
   /** Such as `http://127.0.0.1:7070`. */
   readonly url: string;
   readonly layers: Layers;
-  /** Stops accepting, lets requests end for 5 s, closes the layers in order, and the database last. */
+  /** Stops accepting, lets requests and streams end for a while, closes the layers in order, and the database last. */
   stop(): Promise<void>;
 }
-
-const graceMs = 5_000;
 
 export const version = z
   .object({ version: z.string() })
@@ -77,7 +76,12 @@ const buildHttp = (layers: Layers, clock: Clock, log: Log): HttpServer => {
   };
   const bounds = bindAll(layers, clock);
   const router = buildRouter(http, bounds);
-  addOperations(router, http, { version, ready: () => layers.database.ping(), gauges: gaugesOf(layers) });
+  addOperations(router, http, {
+    version,
+    ready: () => layers.database.ping(),
+    gauges: gaugesOf(layers),
+    counters: (workspaceId) => layers.gateway.parts.metrics.render(workspaceId),
+  });
   const upgrades = new Upgrades(http, bounds);
   const previews = new Previews(http, layers.sandboxes.service);
   const listener = getRequestListener(router.fetch, { overrideGlobalObjects: false });
@@ -97,7 +101,12 @@ const buildHttp = (layers: Layers, clock: Clock, log: Log): HttpServer => {
   return { server, active, upgrades };
 };
 
-const stopHttp = async ({ server, active, upgrades }: HttpServer, clock: Clock, log: Log): Promise<void> => {
+const stopHttp = async (
+  { server, active, upgrades }: HttpServer,
+  graceMs: number,
+  clock: Clock,
+  log: Log,
+): Promise<void> => {
   const closed = new Promise<void>((resolve) => {
     server.close(() => resolve());
   });
@@ -121,7 +130,20 @@ const urlOf = (host: string, port: number): string => {
   return `http://${reached.includes(':') ? `[${reached}]` : reached}:${port}`;
 };
 
-const run = async (config: Config, clock: Clock, log: Log): Promise<RunningServer> => {
+/** Providers and routes follow the configuration file while the server runs; all else needs a new start. */
+const watchConfig = async (
+  config: Config,
+  reread: (() => Config) | undefined,
+  layers: Layers,
+  clock: Clock,
+  log: Log,
+): Promise<ConfigWatch | null> => {
+  if (reread === undefined) return null;
+  const reload = async (): Promise<void> => await layers.gateway.reload(reread().gateway);
+  return await ConfigWatch.start({ file: join(config.home, 'config.json'), clock, log, reload });
+};
+
+const run = async (config: Config, clock: Clock, log: Log, reread?: () => Config): Promise<RunningServer> => {
   const layers = await openLayers(config, clock, log);
   const record = join(config.home, 'server.json');
   try {
@@ -130,11 +152,13 @@ const run = async (config: Config, clock: Clock, log: Log): Promise<RunningServe
     const port = await listen(http.server, config.host, config.port);
     const url = urlOf(config.host, port);
     await writePrivateFile(record, `${JSON.stringify({ url, pid: process.pid, version })}\n`);
+    const watch = await watchConfig(config, reread, layers, clock, log);
     log.info('the server is ready', { url, version });
     const stop = async (): Promise<void> => {
       log.info('the server stops');
       await rm(record, { force: true });
-      await stopHttp(http, clock, log);
+      await watch?.close();
+      await stopHttp(http, config.shutdownSeconds * 1_000, clock, log);
       await layers.close();
     };
     return { url, layers, stop };
@@ -145,17 +169,22 @@ const run = async (config: Config, clock: Clock, log: Log): Promise<RunningServe
 };
 
 /**
- * Starts a server on its data folder and resolves when it answers.
+ * Starts a server on its data folder and resolves when it answers; `reread` reads the configuration again when its file
+ * changes.
  * Errors: `home.unusable`, `home.in_use`, `port.in_use`, `config.invalid`, and those of the database.
  */
-export const startServer = async (config: Config, clock: Clock = systemClock): Promise<RunningServer> => {
+export const startServer = async (
+  config: Config,
+  clock: Clock = systemClock,
+  reread?: () => Config,
+): Promise<RunningServer> => {
   const lock = await openHome(config.home);
   let opened: OpenLog | null = null;
   try {
     const logging = openLog(config);
     opened = logging;
     const { log } = logging;
-    const server = await run(config, clock, log);
+    const server = await run(config, clock, log, reread);
     let stopping: Promise<void> | null = null;
     const stop = async (): Promise<void> => {
       await server.stop();

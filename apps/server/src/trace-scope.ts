@@ -7,8 +7,10 @@ const scope = new AsyncLocalStorage<TraceContext>();
 
 /** Runs `work` so that what it does inside the layers is traced below a new span of `trace`, whose id it gives to `work`. */
 export const traced = <T>(trace: TraceContext | null, work: (spanId: string) => T): T => {
+  // Outside of a trace nothing is traced, and the id names nothing.
+  if (trace === null) return work('');
   const spanId = newSpanId();
-  return trace === null ? work(spanId) : scope.run({ ...trace, spanId }, () => work(spanId));
+  return scope.run({ ...trace, spanId }, () => work(spanId));
 };
 
 /** Records what the sandbox layer did for the request under way; what it does on its own is in its events. */

@@ -1,4 +1,6 @@
 import { gatewayRoutes } from './gateway.ts';
+import { gatewayAdminRoutes } from './gateway-admin.ts';
+import { gatewayControlRoutes } from './gateway-control.ts';
 import { identityRoutes } from './identity.ts';
 import type { Route } from './route.ts';
 import { sandboxRoutes } from './sandbox.ts';
@@ -11,6 +13,8 @@ export const allRoutes = {
   ...sandboxRoutes,
   ...templateRoutes,
   ...gatewayRoutes,
+  ...gatewayAdminRoutes,
+  ...gatewayControlRoutes,
   ...traceRoutes,
 } as const satisfies Record<string, Route>;
 

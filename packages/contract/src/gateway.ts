@@ -29,15 +29,78 @@ export const openAiError = z.object({
   }),
 });
 
+/** A door of the gateway: the body and the answer are in the format of a provider, and so are errors. */
+const door = {
+  method: 'POST',
+  role: 'developer',
+  answer: 'bytes',
+  bodyKind: 'bytes',
+  maxBodyBytes: maxModelRequestBytes,
+} as const;
+
+const geminiModel = z.object({ model: z.string().min(1).max(512) });
+const geminiDoor = { ...door, params: geminiModel } as const;
+const geminiStreamQuery = z.object({ alt: z.string().max(16).optional() });
+
 export const gatewayRoutes = routes({
   chatCompletions: {
-    method: 'POST',
+    ...door,
     path: '/v1/chat/completions',
-    role: 'developer',
-    answer: 'bytes',
-    bodyKind: 'bytes',
-    maxBodyBytes: maxModelRequestBytes,
-    summary: "Chat completions in OpenAI's format, passed through to a provider; errors in OpenAI's envelope.",
+    summary: "Chat completions in OpenAI's format, passed through to a provider or translated for it.",
+  },
+  responses: { ...door, path: '/v1/responses', summary: "Responses in OpenAI's format." },
+  embeddings: { ...door, path: '/v1/embeddings', summary: "Embeddings in OpenAI's format." },
+  imageGenerations: { ...door, path: '/v1/images/generations', summary: "Make images, in OpenAI's format." },
+  imageEdits: { ...door, path: '/v1/images/edits', summary: "Change images, in OpenAI's format." },
+  imageVariations: { ...door, path: '/v1/images/variations', summary: "Vary an image, in OpenAI's format." },
+  audioSpeech: { ...door, path: '/v1/audio/speech', summary: "Speak a text, in OpenAI's format." },
+  audioTranscriptions: { ...door, path: '/v1/audio/transcriptions', summary: "Write down speech, in OpenAI's format." },
+  audioTranslations: { ...door, path: '/v1/audio/translations', summary: "Translate speech, in OpenAI's format." },
+  messages: { ...door, path: '/v1/messages', summary: "Messages in Anthropic's format." },
+  countTokens: { ...door, path: '/v1/messages/count_tokens', summary: "Count tokens, in Anthropic's format." },
+  geminiGenerate: {
+    ...door,
+    path: '/v1beta/models/{model}:generateContent',
+    params: geminiModel,
+    summary: "Generate content, in Gemini's format.",
+  },
+  geminiStream: {
+    ...door,
+    path: '/v1beta/models/{model}:streamGenerateContent',
+    params: geminiModel,
+    query: geminiStreamQuery,
+    summary: "Generate content as a stream, in Gemini's format; with `alt=sse` as server-sent events.",
+  },
+  geminiEmbed: {
+    ...geminiDoor,
+    path: '/v1beta/models/{model}:embedContent',
+    summary: "Embed content, in Gemini's format.",
+  },
+  geminiBatchEmbed: {
+    ...geminiDoor,
+    path: '/v1beta/models/{model}:batchEmbedContents',
+    summary: "Embed several contents, in Gemini's format.",
+  },
+  geminiGenerateV1: {
+    ...geminiDoor,
+    path: '/v1/models/{model}:generateContent',
+    summary: "Generate content, in Gemini's format, where its newer clients look for it.",
+  },
+  geminiStreamV1: {
+    ...geminiDoor,
+    path: '/v1/models/{model}:streamGenerateContent',
+    query: geminiStreamQuery,
+    summary: "Generate content as a stream, in Gemini's format, where its newer clients look for it.",
+  },
+  geminiEmbedV1: {
+    ...geminiDoor,
+    path: '/v1/models/{model}:embedContent',
+    summary: "Embed content, in Gemini's format, where its newer clients look for it.",
+  },
+  geminiBatchEmbedV1: {
+    ...geminiDoor,
+    path: '/v1/models/{model}:batchEmbedContents',
+    summary: "Embed several contents, in Gemini's format, where its newer clients look for it.",
   },
   listModels: {
     method: 'GET',

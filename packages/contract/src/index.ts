@@ -1,5 +1,7 @@
 export * from './all.ts';
 export * from './gateway.ts';
+export * from './gateway-admin.ts';
+export * from './gateway-control.ts';
 export * from './identity.ts';
 export * from './openapi.ts';
 export * from './problem.ts';

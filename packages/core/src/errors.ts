@@ -85,7 +85,7 @@ export const errorCatalogue = {
   'gateway.endpoint_unsupported': kind(
     404,
     'The gateway does not serve this endpoint.',
-    'Use /v1/chat/completions or /v1/models.',
+    'See /api/openapi.json for its endpoints; the provider of the model must have it, too.',
   ),
   'gateway.rate_limited': kind(
     429,
@@ -138,7 +138,88 @@ export const errorCatalogue = {
     'Use a live provider, or record this conversation anew.',
   ),
   'gateway.overloaded': kind(503, 'Too many model calls are under way.', 'Try again in a moment.', true),
+  'gateway.no_target_left': kind(
+    503,
+    'No target of the route is well enough to be asked.',
+    'Wait as long as Retry-After says, or add another target to the route.',
+    true,
+  ),
+  'gateway.route_loop': kind(
+    508,
+    'The call has passed through too many gateways.',
+    'A provider of a gateway is a gateway that leads back to it: correct its base URL.',
+  ),
+  'gateway.request_rejected': kind(
+    400,
+    'The provider refused the request.',
+    'Correct the request as the message of the provider says.',
+  ),
+  'gateway.secret_unreadable': kind(
+    500,
+    'A stored secret cannot be opened.',
+    'Bring back the master key that sealed it, or store the secret anew.',
+  ),
+  'gateway.idempotency_running': kind(
+    409,
+    'A request with this idempotency key is under way.',
+    'Wait for its answer, then send the same request again to read it.',
+    true,
+  ),
+  'gateway.idempotency_mismatch': kind(
+    422,
+    'This idempotency key belongs to another request.',
+    'Use a new key for each request that differs.',
+  ),
+  'gateway.idempotency_lost': kind(
+    410,
+    'The answer to this idempotency key is no longer there.',
+    'It was done, but its answer was too large to keep. Use a new key to do it again.',
+  ),
+  'gateway.model_not_allowed': kind(
+    403,
+    'This key may not use that model.',
+    'Use one of the models that the details name, or another key.',
+  ),
   'gateway.closed': kind(503, 'The gateway is shutting down.', 'Send the request again to a running server.', true),
+  'budget.exhausted': kind(
+    402,
+    'A budget has nothing left for this call.',
+    'The details name the budget: wait for its next window, or raise it.',
+  ),
+  'budget.unpriced': kind(
+    402,
+    'The price of this model is not known, and a hard budget applies.',
+    'Add a price for the model, or use one that has a price.',
+  ),
+  'budget.unavailable': kind(
+    503,
+    'The budgets cannot be checked at the moment, so no call is made.',
+    'Try again when the database is back.',
+    true,
+  ),
+  'limit.requests': kind(429, 'Too many requests in this minute.', 'Wait as long as Retry-After says.', true),
+  'limit.tokens': kind(429, 'Too many tokens in this minute.', 'Wait as long as Retry-After says.', true),
+  'runaway.killed': kind(403, 'This was stopped by a kill switch.', 'Ask whoever set the kill switch to lift it.'),
+  'runaway.cap_reached': kind(
+    403,
+    'A cap of the run is reached.',
+    'The details name the cap. Raise it, or begin a new run.',
+  ),
+  'runaway.repeated_call': kind(
+    403,
+    'The run makes the same tool call again and again.',
+    'Let the agent do something else, or raise the limit of repeated calls.',
+  ),
+  'runaway.unchanged_input': kind(
+    403,
+    'The input of the run grows, and nothing in it is new.',
+    'Let the agent do something else, or raise the limit of unchanged inputs.',
+  ),
+  'webhook.address_refused': kind(
+    400,
+    'Webhooks may not be sent to that address.',
+    'Use a public address, or allow it in the configuration of the server.',
+  ),
   'trace.not_found': kind(404, 'No such trace.', 'Check the id; spans of a running trace arrive with a short delay.'),
   'host.command_failed': kind(500, 'A program on the host failed.', 'See its output in the details.'),
   'host.qemu_missing': kind(

@@ -19,14 +19,39 @@ export const idPrefixes = [
   'evt', // event
   'req', // request
   'prv', // provider
+  'pky', // secrets of a provider
+  'rte', // model route
   'mdl', // model call
+  'bgt', // budget
+  'prc', // price override
+  'gwp', // gateway process
   'trc', // trace
+  'team', // team
+  'whk', // webhook
+  'kil', // kill switch
+  'hld', // amount held for a call of a run
 ] as const;
 export type IdPrefix = (typeof idPrefixes)[number];
 
 export type RandomBytes = (length: number) => Uint8Array;
 
-export const systemRandom: RandomBytes = (length) => crypto.getRandomValues(new Uint8Array(length));
+const poolBytes = 4_096;
+let pool = new Uint8Array(0);
+let used = 0;
+
+/** Random bytes of the system, fetched many at a time: asking for a few costs as much as asking for thousands. */
+export const systemRandom: RandomBytes = (length) => {
+  if (length > poolBytes / 8) return crypto.getRandomValues(new Uint8Array(length));
+  if (used + length > pool.length) {
+    pool = crypto.getRandomValues(new Uint8Array(poolBytes));
+    used = 0;
+  }
+  const bytes = pool.slice(used, used + length);
+  // What was given out may have become a key, and is not kept here as well.
+  pool.fill(0, used, used + length);
+  used += length;
+  return bytes;
+};
 
 /** Crockford's base32 in lower case: sorts like the number it writes, and leaves out i, l, o and u. */
 export const base32Alphabet = '0123456789abcdefghjkmnpqrstvwxyz';

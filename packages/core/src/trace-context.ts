@@ -9,7 +9,13 @@ export interface TraceContext {
   readonly sampled: boolean;
 }
 
-const hex = (bytes: Uint8Array): string => Array.from(bytes, (b) => b.toString(16).padStart(2, '0')).join('');
+const hexOfByte = Array.from({ length: 256 }, (_, b) => b.toString(16).padStart(2, '0'));
+
+const hex = (bytes: Uint8Array): string => {
+  let text = '';
+  for (const byte of bytes) text += hexOfByte[byte];
+  return text;
+};
 
 const newHex = (length: number, random: RandomBytes): string => {
   for (;;) {

@@ -28,6 +28,7 @@ export class Notifications {
   readonly #stop = new AbortController();
   #client: pg.Client | null = null;
   #running: Promise<void> = Promise.resolve();
+  #sending: Promise<void> = Promise.resolve();
 
   constructor(options: NotificationOptions) {
     this.#o = options;
@@ -56,12 +57,19 @@ export class Notifications {
     await this.#running;
   }
 
-  /** A failure here is a lost connection, and the next one listens to all channels again. */
+  /**
+   * One after the other, since a connection runs one statement at a time. A failure here is a lost connection, and the
+   * next one listens to all channels again.
+   */
   #send(statement: string, handler: NotificationHandler): void {
-    this.#client?.query(statement).then(
-      () => handler.reset(),
-      (error: unknown) => this.#o.log.debug('a channel will be listened to later', { reason: String(error) }),
-    );
+    const client = this.#client;
+    if (client === null) return;
+    this.#sending = this.#sending
+      .then(() => client.query(statement))
+      .then(
+        () => handler.reset(),
+        (error: unknown) => this.#o.log.debug('a channel will be listened to later', { reason: String(error) }),
+      );
   }
 
   async #connect(): Promise<{ client: pg.Client; ended: Promise<void> }> {

@@ -2,6 +2,30 @@
 
 import type { ColumnType, Generated, GeneratedAlways } from 'kysely';
 
+export interface AgentsTable {
+  id: string;
+  workspace_id: string;
+  name: string;
+  team_id: string | null;
+  created_at: Date;
+}
+
+export interface AnswerCacheTable {
+  id: GeneratedAlways<number>;
+  workspace_id: string;
+  digest: Buffer;
+  model: string;
+  status: number;
+  headers: ColumnType<unknown, string, string>;
+  body: Buffer;
+  streamed: boolean;
+  usage: ColumnType<unknown, string | null, string | null>;
+  frame: Buffer | null;
+  vector: Buffer | null;
+  created_at: Date;
+  expires_at: Date;
+}
+
 export interface ApiKeysTable {
   id: string;
   workspace_id: string;
@@ -12,6 +36,11 @@ export interface ApiKeysTable {
   created_at: Date;
   last_used_at: Date | null;
   revoked_at: Date | null;
+  team_id: string | null;
+  agent_id: string | null;
+  run_id: string | null;
+  model_routes: string[] | null;
+  expires_at: Date | null;
 }
 
 export interface AuditLogTable {
@@ -25,30 +54,225 @@ export interface AuditLogTable {
   details: ColumnType<unknown, string | undefined, string>;
 }
 
-export interface ModelCallsTable {
+export interface BudgetGenerationsTable {
+  workspace_id: string;
+  generation: number;
+}
+
+export interface BudgetHoldsTable {
+  call_id: string;
+  process_id: string;
+  charges: string;
+  attempt: string;
+  opened_at: Generated<Date>;
+}
+
+export interface BudgetSlicesTable {
+  process_id: string;
+  window_id: number;
+  granted: number;
+  spent: Generated<number>;
+  loose: boolean;
+}
+
+export interface BudgetWindowsTable {
+  id: GeneratedAlways<number>;
+  budget_id: string;
+  workspace_id: string;
+  subject_id: string;
+  starts_at: Date;
+  ends_at: Date | null;
+  debited: Generated<number>;
+  spent: Generated<number>;
+  prune_at: Date | null;
+}
+
+export interface BudgetsTable {
   id: string;
   workspace_id: string;
+  unit: 'micro_usd' | 'requests' | 'tokens';
+  scope: 'workspace' | 'team' | 'user' | 'key' | 'agent' | 'run';
+  subject_id: Generated<string>;
+  endpoint: Generated<string>;
+  period: 'minute' | 'hour' | 'day' | 'week' | 'month' | 'total';
+  time_zone: Generated<string>;
+  amount: number;
+  hard: Generated<boolean>;
+  thresholds: Generated<number[]>;
+  created_at: Generated<Date>;
+  generation: Generated<number>;
+  removed_at: Date | null;
+}
+
+export interface GatewayEventsTable {
+  seq: GeneratedAlways<number>;
+  id: string;
+  workspace_id: string;
+  at: Date;
+  type: string;
+  subject: string;
+  data: ColumnType<unknown, string | undefined, string>;
+  once: string | null;
+}
+
+export interface GatewayProcessesTable {
+  id: string;
+  place: string;
+  pid: number;
+  born: string;
+  started_at: Generated<Date>;
+  seen_at: Generated<Date>;
+  last_write: Generated<number>;
+}
+
+export interface GatewayProviderKeysTable {
+  id: string;
+  workspace_id: string;
+  provider_id: string;
+  master_key_id: string;
+  sealed_data_key: Buffer;
+  sealed_secrets: Buffer;
+  created_at: Date;
+}
+
+export interface GatewayProvidersTable {
+  id: string;
+  workspace_id: string;
+  name: string;
+  kind: 'openai' | 'anthropic' | 'gemini' | 'bedrock' | 'azure' | 'openai-compatible';
+  settings: ColumnType<unknown, string, string>;
+  created_at: Date;
+  updated_at: Date;
+}
+
+export interface GatewayRoutesTable {
+  id: string;
+  workspace_id: string;
+  name: string;
+  settings: ColumnType<unknown, string, string>;
+  created_at: Date;
+  updated_at: Date;
+}
+
+export interface IdempotencyKeysTable {
+  workspace_id: string;
   key_id: string;
+  idempotency_key: string;
+  digest: Buffer;
+  state: 'running' | 'finished' | 'lost';
+  owner: string;
+  lease_until: Date;
+  status: number | null;
+  headers: ColumnType<unknown, string | null, string | null>;
+  body: Buffer | null;
+  streamed: boolean | null;
+  created_at: Date;
+  expires_at: Date;
+}
+
+export interface KillSwitchesTable {
+  id: string;
+  workspace_id: string;
+  subject: 'workspace' | 'key' | 'agent' | 'run';
+  subject_id: string;
+  reason: string;
+  created_at: Date;
+  created_by: string;
+  lifted_at: Date | null;
+}
+
+export interface ModelAttemptsTable {
+  id: string;
+  call_id: string;
+  attempt: number;
+  workspace_id: string;
+  team_id: string | null;
   user_id: string | null;
+  key_id: string;
+  agent_id: string | null;
+  run_id: string | null;
+  step: string | null;
   endpoint: string;
   requested_model: string;
   route: string | null;
+  variant: string | null;
   provider: string;
   provider_model: string;
+  response_model: string | null;
+  price_version: string | null;
   recorded: boolean;
-  attempt: number;
   streamed: boolean;
+  cache: 'exact' | 'semantic' | 'replayed' | null;
   status: number | null;
   error_class: string | null;
+  usage_source: 'provider' | 'estimated' | 'none';
   input_tokens: number | null;
+  cache_read_tokens: number | null;
+  cache_write_5m_tokens: number | null;
+  cache_write_1h_tokens: number | null;
   output_tokens: number | null;
-  cached_tokens: number | null;
+  reasoning_tokens: number | null;
+  images: number | null;
+  audio_seconds: number | null;
+  characters: number | null;
   cost_micro_usd: number | null;
   latency_ms: number;
   first_token_ms: number | null;
   trace_id: string;
   span_id: string;
+  tags: ColumnType<unknown, string, string>;
   started_at: Date;
+  admitted_at: Date;
+}
+
+export interface PriceOverridesTable {
+  id: string;
+  workspace_id: string;
+  provider: string;
+  model: string;
+  effective_from: Date;
+  price: ColumnType<unknown, string, string>;
+  created_at: Generated<Date>;
+}
+
+export interface RunCapsTable {
+  workspace_id: string;
+  subject: 'workspace' | 'agent' | 'run';
+  subject_id: string;
+  max_micro_usd: number | null;
+  max_tokens: number | null;
+  max_calls: number | null;
+  max_steps: number | null;
+  max_repeated_calls: number | null;
+  max_unchanged_inputs: number | null;
+  updated_at: Date;
+}
+
+export interface RunHoldsTable {
+  id: string;
+  workspace_id: string;
+  run_id: string;
+  micro_usd: number;
+  tokens: number;
+  expires_at: Date;
+}
+
+export interface RunTotalsTable {
+  workspace_id: string;
+  run_id: string;
+  agent_id: string | null;
+  calls: Generated<number>;
+  steps: Generated<number>;
+  last_step: string | null;
+  micro_usd: Generated<number>;
+  tokens: Generated<number>;
+  held_micro_usd: Generated<number>;
+  held_tokens: Generated<number>;
+  input_digest: Buffer | null;
+  input_tokens: Generated<number>;
+  unchanged_inputs: Generated<number>;
+  started_at: Date;
+  updated_at: Date;
 }
 
 export interface SandboxEventsTable {
@@ -120,6 +344,13 @@ export interface SpansTable {
   cost_micro_usd: number | null;
 }
 
+export interface TeamsTable {
+  id: string;
+  workspace_id: string;
+  name: string;
+  created_at: Date;
+}
+
 export interface TracesTable {
   workspace_id: string;
   trace_id: string;
@@ -139,6 +370,32 @@ export interface UsersTable {
   workspace_id: string;
   name: string;
   created_at: Date;
+  team_id: string | null;
+}
+
+export interface WebhookDeliveriesTable {
+  id: string;
+  workspace_id: string;
+  webhook_id: string;
+  event_id: string;
+  event_type: string;
+  payload: string;
+  state: 'pending' | 'delivered' | 'failed';
+  attempts: Generated<number>;
+  next_at: Date;
+  last_status: number | null;
+  last_error: string | null;
+  created_at: Date;
+  updated_at: Date;
+}
+
+export interface WebhooksTable {
+  id: string;
+  workspace_id: string;
+  url: string;
+  types: string[];
+  sealed_secret: string;
+  created_at: Date;
 }
 
 export interface WorkspacesTable {
@@ -149,15 +406,36 @@ export interface WorkspacesTable {
 
 /** All tables. */
 export interface Schema {
+  agents: AgentsTable;
+  answer_cache: AnswerCacheTable;
   api_keys: ApiKeysTable;
   audit_log: AuditLogTable;
-  model_calls: ModelCallsTable;
+  budget_generations: BudgetGenerationsTable;
+  budget_holds: BudgetHoldsTable;
+  budget_slices: BudgetSlicesTable;
+  budget_windows: BudgetWindowsTable;
+  budgets: BudgetsTable;
+  gateway_events: GatewayEventsTable;
+  gateway_processes: GatewayProcessesTable;
+  gateway_provider_keys: GatewayProviderKeysTable;
+  gateway_providers: GatewayProvidersTable;
+  gateway_routes: GatewayRoutesTable;
+  idempotency_keys: IdempotencyKeysTable;
+  kill_switches: KillSwitchesTable;
+  model_attempts: ModelAttemptsTable;
+  price_overrides: PriceOverridesTable;
+  run_caps: RunCapsTable;
+  run_holds: RunHoldsTable;
+  run_totals: RunTotalsTable;
   sandbox_events: SandboxEventsTable;
   sandbox_hosts: SandboxHostsTable;
   sandbox_quotas: SandboxQuotasTable;
   sandboxes: SandboxesTable;
   spans: SpansTable;
+  teams: TeamsTable;
   traces: TracesTable;
   users: UsersTable;
+  webhook_deliveries: WebhookDeliveriesTable;
+  webhooks: WebhooksTable;
   workspaces: WorkspacesTable;
 }

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { inspect } from 'node:util';
+import { systemClock } from '@holdfast/core';
 import { gatewayConfiguration } from './configuration.ts';
-import { openAiUpstream } from './openai-upstream.ts';
-import { TargetTable } from './targets.ts';
+import { HttpClient } from './providers/http-client.ts';
+import { reachedProvider } from './providers/open-provider.ts';
+import { ModelTable } from './routing/model-table.ts';
+import { HealthBook } from './routing/target-health.ts';
 
 const openai = {
   name: 'openai',
@@ -54,11 +57,15 @@ test('a model name finds a route, then a named provider, then who lists it, then
     ],
     routes: [{ name: 'gpt-4.1', targets: [{ provider: 'b', model: 'shared' }] }],
   });
-  const upstreams = providers.flatMap((p) => (p.kind === 'openai-compatible' ? [openAiUpstream(p, fetch)] : []));
-  const table = new TargetTable(upstreams, routes);
+  const http = new HttpClient();
+  const owned = providers.flatMap((p) =>
+    p.kind === 'recorded' ? [] : [{ owner: '', provider: reachedProvider(p, http, systemClock) }],
+  );
+  const table = new ModelTable(owned, routes, new HealthBook(systemClock));
   const found = (model: string): string[] => {
-    const { route, targets } = table.resolve(model);
-    return [...(route === null ? [] : [`route ${route}`]), ...targets.map((t) => `${t.upstream.name}:${t.model}`)];
+    const { route, variants } = table.resolve(model);
+    const targets = variants.flatMap((v) => v.targets);
+    return [...(route === null ? [] : [`route ${route}`]), ...targets.map((t) => `${t.provider.name}:${t.model}`)];
   };
   assert.deepEqual(found('gpt-4.1'), ['route gpt-4.1', 'b:shared']);
   assert.deepEqual(found('a/gpt-4.1'), ['a:gpt-4.1']);
@@ -67,5 +74,5 @@ test('a model name finds a route, then a named provider, then who lists it, then
   assert.deepEqual(found('any/org/model'), ['any:org/model']);
   assert.deepEqual(found('whatever'), ['any:whatever']);
   assert.deepEqual(found('a/unlisted'), ['any:a/unlisted']);
-  assert.throws(() => new TargetTable([], []).resolve('x'), /No route or provider/);
+  assert.throws(() => new ModelTable([], [], new HealthBook(systemClock)).resolve('x'), /No route or provider/);
 });

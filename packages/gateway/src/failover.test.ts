@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createServer } from 'node:net';
 import { after, before, test } from 'node:test';
 import type { Gateway } from './gateway.ts';
-import { chat, type Harness, openHarness, principal, question, traceIdOf } from './test-harness.ts';
+import { ask, chat, type Harness, openHarness, principal, question, traceIdOf, until } from './test-harness.ts';
 import {
   answers,
   type Behaviour,
@@ -65,7 +65,7 @@ const matrix: {
     name: 'a body that breaks off',
     does: cutsBody,
     taken: true,
-    status: null,
+    status: 200,
     errorClass: 'connection',
     only: 'whole',
   },
@@ -73,7 +73,7 @@ const matrix: {
     name: 'a stream that breaks before its first content',
     does: breaksAfter(1, 1, (res) => res.destroy()),
     taken: true,
-    status: null,
+    status: 200,
     errorClass: 'connection',
     only: 'stream',
   },
@@ -81,7 +81,7 @@ const matrix: {
     name: 'a stream that falls silent before its first content',
     does: breaksAfter(1, 1, () => undefined),
     taken: true,
-    status: null,
+    status: 200,
     errorClass: 'timeout',
     only: 'stream',
     impatient: true,
@@ -90,7 +90,7 @@ const matrix: {
     name: 'an error event in place of content',
     does: sendsErrorEvent,
     taken: true,
-    status: null,
+    status: 200,
     errorClass: 'provider_error',
     only: 'stream',
   },
@@ -98,7 +98,7 @@ const matrix: {
     name: 'a stream that ends without content',
     does: endsEarly,
     taken: true,
-    status: null,
+    status: 200,
     errorClass: 'stream_broken',
     only: 'stream',
   },
@@ -120,21 +120,23 @@ for (const row of matrix)
   for (const stream of [false, true]) {
     if (row.only !== undefined && (row.only === 'stream') !== stream) continue;
     const verb = row.taken ? 'moves on to the second target' : 'stays with the first target';
-    test(`${row.name} ${verb}, ${stream ? 'streaming' : 'whole'}`, async () => {
+    test(`[R-gateway-first-byte] ${row.name} ${verb}, ${stream ? 'streaming' : 'whole'}`, async () => {
       harness.first.will(row.does);
       harness.second.will(stream ? sendsStream(1) : sendsWhole(1));
       harness.spans.length = 0;
-      const response = await (row.impatient === true ? impatient : gateway).handler(
+      const response = await ask(
+        row.impatient === true ? impatient : gateway,
         chat({ ...question, stream }),
         principal,
       );
       const text = await response.text();
-      const calls = await harness.calls(traceIdOf(response));
+      const calls = await harness.calls(traceIdOf(response), row.taken ? 2 : 1);
       assert.deepEqual(
         [calls[0]?.attempt, calls[0]?.provider, calls[0]?.status, calls[0]?.error_class],
         [1, 'first', row.status, row.errorClass],
       );
-      assert.equal(harness.spans.length, 1);
+      await until(() => harness.spans.length > 0, 'the spans');
+      assert.equal(harness.spans.length, row.taken ? 3 : 1);
       assert.equal(harness.spans[0]?.status, row.taken ? 'ok' : 'error');
       assert.equal(harness.first.received.length, 1);
       if (!row.taken) {
@@ -155,7 +157,7 @@ for (const row of matrix)
       assert.equal(harness.second.received[0]?.headers.authorization, 'Bearer sk-second');
       assert.deepEqual(
         [calls.length, calls[1]?.attempt, calls[1]?.provider, calls[1]?.error_class, calls[1]?.input_tokens],
-        [2, 2, 'second', null, 118],
+        [2, 2, 'second', null, 54],
       );
       assert.equal(harness.spans[0]?.attributes['holdfast.attempts'], 2);
     });
@@ -174,7 +176,7 @@ test('a refused connection moves on, too', async () => {
       { name: 'second', kind: 'openai-compatible', baseUrl: harness.second.baseUrl, models: ['m'] },
     ],
   });
-  const response = await open.handler(chat({ ...question, model: 'm' }), principal);
+  const response = await ask(open, chat({ ...question, model: 'm' }), principal);
   assert.equal(response.status, 200);
   assert.equal(harness.second.received[0]?.headers.authorization, undefined);
   assert.equal((await harness.calls(traceIdOf(response)))[0]?.error_class, 'connection');
@@ -183,7 +185,7 @@ test('a refused connection moves on, too', async () => {
 test('when every target fails the answer says how each did, and whether to try again', async () => {
   harness.first.will(resets);
   harness.second.will(answers(429, { 'retry-after': '7' }));
-  const response = await gateway.handler(chat(question), principal);
+  const response = await ask(gateway, chat(question), principal);
   assert.equal(response.status, 429);
   assert.equal(response.headers.get('retry-after'), '7');
   assert.equal(response.headers.get('x-should-retry'), 'true');
@@ -197,6 +199,7 @@ test('when every target fails the answer says how each did, and whether to try a
       details: {
         provider: 'second',
         providerStatus: 429,
+        retryAfterMs: 7_000,
         attempts: [
           { attempt: 1, provider: 'first', model: 'gpt-4.1-mini', status: null, errorClass: 'connection' },
           { attempt: 2, provider: 'second', model: 'gpt-4o-mini', status: 429, errorClass: 'rate_limited' },
@@ -213,7 +216,7 @@ for (const [name, behaviour, status, code] of [
 ] as const)
   test(`${name} alone is reported as ${code}`, async () => {
     harness.first.will(behaviour);
-    const response = await impatient.handler(chat({ ...question, model: 'first/gpt-4.1' }), principal);
+    const response = await ask(impatient, chat({ ...question, model: 'first/gpt-4.1' }), principal);
     assert.equal(response.status, status);
     assert.match(await response.text(), new RegExp(`"code":"${code}"`));
     assert.equal((await harness.calls(traceIdOf(response))).length, 1);

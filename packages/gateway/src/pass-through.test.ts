@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import OpenAI from 'openai';
 import type { Gateway } from './gateway.ts';
-import { chat, type Harness, openHarness, principal, question, serve, traceIdOf } from './test-harness.ts';
+import { ask, chat, type Harness, openHarness, principal, question, serve, traceIdOf, until } from './test-harness.ts';
 import { answers, sendsStream, sendsWhole, streamEvents, wholeBytes } from './test-provider.ts';
 
 let harness: Harness;
@@ -25,11 +25,12 @@ after(async () => {
 
 const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
 
-test('the request reaches the provider byte for byte but for the model', async () => {
+test('[R-gateway-faithful] the request reaches the provider byte for byte but for the model', async () => {
   harness.first.will(sendsWhole(0));
   const body =
     '{ "seed": 12345678901234567890,\r\n "temperature":1.0, "model" : "smart","x":"\\u00e9 \\/ é",\n"messages":[{"role":"user","content":"model \\"smart\\""}]}';
-  const response = await gateway.handler(
+  const response = await ask(
+    gateway,
     chat(body, { headers: { cookie: 'c=1', 'openai-organization': 'org' } }),
     principal,
   );
@@ -49,12 +50,13 @@ test('the request reaches the provider byte for byte but for the model', async (
 test('a call is written to the ledger and emitted as a span under the traceparent of the request', async () => {
   harness.first.will(sendsWhole(1));
   harness.spans.length = 0;
-  const response = await gateway.handler(chat(question, { headers: { traceparent } }), principal);
+  const response = await ask(gateway, chat(question, { headers: { traceparent } }), principal);
   assert.equal(response.status, 200);
   const traceId = '0af7651916cd43dd8448eb211c80319c';
   assert.equal(traceIdOf(response), traceId);
   const [row, ...more] = await harness.calls(traceId);
   assert.equal(more.length, 0);
+  await until(() => harness.spans.length > 0, 'the span');
   const [span] = harness.spans;
   assert.ok(row && span);
   assert.deepEqual(
@@ -65,15 +67,15 @@ test('a call is written to the ledger and emitted as a span under the traceparen
     [row.provider, row.provider_model, row.recorded, row.attempt, row.streamed, row.status, row.error_class],
     ['first', 'gpt-4.1-mini', false, 1, false, 200, null],
   );
-  // 54 fresh at $0.40, 64 cached at $0.10 and 12 output at $1.60 a million: 47.2 millionths.
-  assert.deepEqual([row.input_tokens, row.output_tokens, row.cached_tokens, row.cost_micro_usd], [118, 12, 64, 47]);
+  // 54 fresh at $0.40, 64 cached at $0.10 and 12 output at $1.60 a million: 47.2 millionths, rounded up.
+  assert.deepEqual([row.input_tokens, row.output_tokens, row.cache_read_tokens, row.cost_micro_usd], [54, 12, 64, 48]);
   assert.equal(row.span_id, span.spanId);
   assert.ok(row.latency_ms > 0);
   assert.deepEqual(
     [span.traceId, span.parentSpanId, span.kind, span.name, span.status, span.workspaceId],
     [traceId, 'b7ad6b7169203331', 'model', 'chat smart', 'ok', 'ws_1'],
   );
-  assert.deepEqual([span.inputTokens, span.outputTokens, span.costMicroUsd], [118, 12, 47]);
+  assert.deepEqual([span.inputTokens, span.outputTokens, span.costMicroUsd], [118, 12, 48]);
   assert.equal(span.attributes['gen_ai.response.model'], 'gpt-4.1-mini-2025-04-14');
   assert.equal(span.attributes.recorded, false);
   assert.ok(span.endMs > span.startMs);
@@ -81,23 +83,23 @@ test('a call is written to the ledger and emitted as a span under the traceparen
 
 test('a row of the ledger cannot be changed, deleted or truncated', async () => {
   const { kysely } = harness.database;
-  await assert.rejects(kysely.updateTable('model_calls').set({ cost_micro_usd: 0 }).execute(), /never change/);
-  await assert.rejects(kysely.deleteFrom('model_calls').execute(), /never change/);
+  await assert.rejects(kysely.updateTable('model_attempts').set({ cost_micro_usd: 0 }).execute(), /never change/);
+  await assert.rejects(kysely.deleteFrom('model_attempts').execute(), /never change/);
   const { sql } = await import('kysely');
-  await assert.rejects(sql`truncate model_calls`.execute(kysely), /never change/);
+  await assert.rejects(sql`truncate model_attempts`.execute(kysely), /never change/);
 });
 
 test('without a valid traceparent the call begins a trace of its own', async () => {
   harness.first.will(sendsWhole(1));
   harness.spans.length = 0;
-  const response = await gateway.handler(chat(question, { headers: { traceparent: '00-bad' } }), principal);
+  const response = await ask(gateway, chat(question, { headers: { traceparent: '00-bad' } }), principal);
   assert.match(traceIdOf(response), /^[0-9a-f]{32}$/);
   assert.equal(harness.spans[0]?.parentSpanId, null);
 });
 
 test('a stream passes byte for byte, without the usage chunk that nobody asked for', async () => {
   harness.first.will(sendsStream(1));
-  const response = await gateway.handler(chat({ ...question, stream: true }), principal);
+  const response = await ask(gateway, chat({ ...question, stream: true }), principal);
   assert.equal(response.headers.get('content-type'), 'text/event-stream; charset=utf-8');
   const expected = streamEvents(1).filter((e) => !e.includes('"choices":[]'));
   assert.equal(expected.length, streamEvents(1).length - 1);
@@ -110,7 +112,7 @@ test('a stream passes byte for byte, without the usage chunk that nobody asked f
     stream: true,
   });
   const [row] = await harness.calls(traceIdOf(response));
-  assert.deepEqual([row?.streamed, row?.input_tokens, row?.output_tokens, row?.cached_tokens], [true, 118, 12, 64]);
+  assert.deepEqual([row?.streamed, row?.input_tokens, row?.output_tokens, row?.cache_read_tokens], [true, 54, 12, 64]);
   assert.ok(row?.first_token_ms !== null && row?.first_token_ms !== undefined);
   assert.ok(row.first_token_ms <= row.latency_ms);
 });
@@ -118,7 +120,7 @@ test('a stream passes byte for byte, without the usage chunk that nobody asked f
 test('a caller that asks for usage gets the usage chunk', async () => {
   harness.first.will(sendsStream(1));
   const body = { ...question, stream: true, stream_options: { include_usage: true } };
-  const response = await gateway.handler(chat(body), principal);
+  const response = await ask(gateway, chat(body), principal);
   assert.equal(await response.text(), streamEvents(1).join(''));
 });
 
@@ -147,7 +149,7 @@ test('the openai client streams', async () => {
 test("the provider's refusal of a request passes as it is and is not tried elsewhere", async () => {
   harness.first.will(answers(400));
   harness.second.will(sendsWhole(1));
-  const response = await gateway.handler(chat(question), principal);
+  const response = await ask(gateway, chat(question), principal);
   assert.equal(response.status, 400);
   assert.match(await response.text(), /provider says 400/);
   assert.equal(harness.second.received.length, 0);
@@ -181,29 +183,13 @@ test('the openai client lists the models', async () => {
   );
 });
 
-test('viewers may list models, and not spend', async () => {
-  const viewer = { ...principal, role: 'viewer' as const };
-  assert.equal((await gateway.handler(new Request('http://x/v1/models'), viewer)).status, 200);
-  const refused = await gateway.handler(chat(question), viewer);
-  assert.equal(refused.status, 403);
-  const body: unknown = await refused.json();
-  assert.deepEqual(body, {
-    error: {
-      message: 'This key may not do that.',
-      type: 'permission_error',
-      param: null,
-      code: 'auth.forbidden',
-      details: {},
-    },
-  });
-});
-
-test('other paths and methods are refused in the same envelope', async () => {
-  const post = await gateway.handler(new Request('http://x/v1/models', { method: 'POST', body: '' }), principal);
-  assert.equal(post.status, 405);
-  const get = await gateway.handler(new Request('http://x/v1/chat/completions'), principal);
-  assert.equal(get.status, 405);
-  const other = await gateway.handler(new Request('http://x/v1/images'), principal);
-  assert.equal(other.status, 404);
-  assert.match(await other.text(), /"code":"gateway.endpoint_unsupported"/);
+test('a key with a list of models sees and asks for those only', async () => {
+  harness.first.will(sendsWhole(1));
+  const bound = { ...principal, modelRoutes: ['first/*'] };
+  const listed: unknown = await (await ask(gateway, new Request('http://x/v1/models'), bound)).json();
+  assert.deepEqual(listed, { object: 'list', data: [] });
+  const refused = await ask(gateway, chat(question), bound);
+  assert.deepEqual([refused.status, refused.headers.get('x-should-retry')], [403, 'false']);
+  assert.match(await refused.text(), /"code":"gateway.model_not_allowed"/);
+  assert.equal((await ask(gateway, chat({ ...question, model: 'first/gpt-4.1' }), bound)).status, 200);
 });

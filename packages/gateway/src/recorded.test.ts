@@ -5,12 +5,11 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { type HoldfastError, ManualClock } from '@holdfast/core';
 import OpenAI from 'openai';
-import { parseChatRequest } from './chat-request.ts';
-import { providerConfiguration } from './configuration.ts';
 import type { Gateway } from './gateway.ts';
-import { recordedUpstream } from './recorded-upstream.ts';
-import { loadRecordings } from './recording.ts';
-import { chat, type Harness, openHarness, principal, serve, traceIdOf } from './test-harness.ts';
+import { providerConfiguration } from './providers/provider-configuration.ts';
+import { recordedProvider } from './providers/recorded-provider.ts';
+import { loadRecordings } from './providers/recording.ts';
+import { ask, chat, type Harness, openHarness, principal, serve, traceIdOf, until } from './test-harness.ts';
 import { streamEvents, wholeBytes } from './test-provider.ts';
 
 const baseUrl = new URL('../recorded/', import.meta.url).href;
@@ -41,25 +40,27 @@ const errorCodeOf = async (response: Response): Promise<string> => {
 
 test('a recorded answer says so: in a header, in the ledger and on the span', async () => {
   harness.spans.length = 0;
-  const response = await gateway.handler(chat({ model, messages: [user] }), principal);
+  const response = await ask(gateway, chat({ model, messages: [user] }), principal);
   assert.equal(response.status, 200);
   assert.equal(await response.text(), wholeBytes(0));
   assert.equal(response.headers.get('x-holdfast-recorded'), 'true');
   assert.equal(response.headers.get('x-holdfast-provider'), 'recorded');
   const [call] = await harness.calls(traceIdOf(response));
-  // 82 tokens at $0.40 and 15 at $1.60 a million: 56.8 millionths.
+  // Nothing was spent; the span shows what it once cost: 82 tokens at $0.40 and 15 at $1.60 a million, 56.8 millionths.
   assert.deepEqual(
     [call?.provider, call?.recorded, call?.input_tokens, call?.output_tokens, call?.cost_micro_usd],
-    ['recorded', true, 82, 15, 57],
+    ['recorded', true, 82, 15, 0],
   );
+  await until(() => harness.spans.length > 0, 'the span');
   const [span] = harness.spans;
+  assert.equal(span?.costMicroUsd, 57);
   assert.deepEqual([span?.attributes.recorded, span?.attributes['gen_ai.provider.name']], [true, 'recorded']);
 });
 
 test('the turn of the conversation picks the reply, whatever the tools answered', async () => {
-  const whole = await gateway.handler(chat({ model, messages: [user, ...turn] }), principal);
+  const whole = await ask(gateway, chat({ model, messages: [user, ...turn] }), principal);
   assert.equal(await whole.text(), wholeBytes(1));
-  const stream = await gateway.handler(chat({ model: 'demo', messages: [user, ...turn], stream: true }), principal);
+  const stream = await ask(gateway, chat({ model: 'demo', messages: [user, ...turn], stream: true }), principal);
   assert.equal(stream.headers.get('x-request-id'), 'req_recorded0002');
   const expected = streamEvents(1).filter((e) => !e.includes('"choices":[]'));
   assert.equal(await stream.text(), expected.join(''));
@@ -91,7 +92,7 @@ test('the openai client runs through a recording with streamed tool calls', asyn
 });
 
 test('a conversation that left the recording is recorded as such and never moves on', async () => {
-  const response = await gateway.handler(chat({ model, messages: [user, ...turn, ...turn] }), principal);
+  const response = await ask(gateway, chat({ model, messages: [user, ...turn, ...turn] }), principal);
   assert.equal(await errorCodeOf(response), 'gateway.recording_exhausted');
   assert.equal(response.headers.get('x-should-retry'), 'false');
   const calls = await harness.calls(traceIdOf(response));
@@ -103,17 +104,17 @@ test('a conversation that left the recording is recorded as such and never moves
 
 test('a conversation that stands elsewhere than the recording is refused', async () => {
   const [assistant] = turn;
-  const response = await gateway.handler(chat({ model, messages: [user, assistant] }), principal);
+  const response = await ask(gateway, chat({ model, messages: [user, assistant] }), principal);
   assert.equal(await errorCodeOf(response), 'gateway.recording_exhausted');
 });
 
 test('an unknown recording is an unknown model', async () => {
-  const response = await gateway.handler(chat({ model: 'recorded/nothing', messages: [user] }), principal);
+  const response = await ask(gateway, chat({ model: 'recorded/nothing', messages: [user] }), principal);
   assert.deepEqual([response.status, await errorCodeOf(response)], [404, 'gateway.model_not_found']);
 });
 
 test('recordings are listed as models', async () => {
-  const response = await gateway.handler(new Request('http://x/v1/models'), principal);
+  const response = await ask(gateway, new Request('http://x/v1/models'), principal);
   assert.match(await response.text(), /"id":"recorded\/count-files"/);
 });
 
@@ -121,13 +122,16 @@ test('a replay keeps the recorded pace', async () => {
   const clock = new ManualClock();
   const config = providerConfiguration.parse({ name: 'recorded', kind: 'recorded', baseUrl, pace: 0.5 });
   assert.ok(config.kind === 'recorded');
-  const upstream = await recordedUpstream(config, clock);
-  const bytes = new TextEncoder().encode(JSON.stringify({ model, stream: true, messages: [user] }));
-  const call = { request: parseChatRequest(bytes), model: 'count-files', headers: new Headers() };
-  const response = await upstream.chat(call, new AbortController().signal);
+  const provider = await recordedProvider(config, clock);
+  const answer = await provider.send(
+    {
+      ...{ endpoint: 'chat.completions', format: 'openai-chat', model: 'count-files', stream: true, headers: {} },
+      ...{ contentType: 'application/json', body: JSON.stringify({ model, stream: true, messages: [user] }) },
+    },
+    new AbortController().signal,
+  );
   let arrived = false;
-  const reader = response.body?.getReader();
-  const first = reader?.read().then(() => {
+  const first = answer.body.read().then(() => {
     arrived = true;
   });
   clock.advance(89);

@@ -17,3 +17,23 @@ export const openTestDatabase = async (): Promise<{ database: Database; [Symbol.
     },
   };
 };
+
+/** The same database seen from several processes: as many connections, each with notifications of its own. */
+export const openTestDatabases = async (
+  count: number,
+): Promise<{ databases: readonly Database[]; [Symbol.asyncDispose](): Promise<void> }> => {
+  const first = await openTestDatabase();
+  const url = await first.database.url();
+  const others: Database[] = [];
+  const close = async (): Promise<void> => {
+    for (const other of others) await other.close();
+    await first[Symbol.asyncDispose]();
+  };
+  try {
+    while (others.length < count - 1) others.push(await openDatabase({ url }));
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return { databases: [first.database, ...others], [Symbol.asyncDispose]: close };
+};

@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { loadRecordings } from './recording.ts';
+import { loadRecordings } from './providers/recording.ts';
 
 export interface ReceivedRequest {
   readonly url: string;

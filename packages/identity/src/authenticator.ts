@@ -7,6 +7,8 @@ import type { Principal } from './principal.ts';
 interface Known {
   readonly principal: Principal;
   readonly hash: Buffer;
+  /** Milliseconds since 1970. */
+  readonly expiresAt: number | null;
 }
 
 interface Entry {
@@ -50,7 +52,7 @@ export class Authenticator {
     this.#cancelFlush = clock.after(usedFlushMs, () => this.#flushLater());
   }
 
-  /** Errors: `auth.missing` without a key, `auth.invalid` for one that is malformed, unknown, wrong or revoked. */
+  /** Errors: `auth.missing` without a key, `auth.invalid` for one that is malformed, unknown, wrong, revoked or expired. */
   async authenticate(key: string | null): Promise<Principal> {
     if (key === null) throw new HoldfastError('auth.missing');
     const parsed = parseKey(key);
@@ -58,7 +60,12 @@ export class Authenticator {
     const known = await this.#find(parsed.id);
     const same = timingSafeEqual(hashSecret(parsed.secret), known?.hash ?? nobody);
     if (known === null || !same) throw new HoldfastError('auth.invalid');
-    this.#used.set(parsed.id, this.#clock.now());
+    const now = this.#clock.now();
+    if (known.expiresAt !== null && known.expiresAt <= now)
+      throw new HoldfastError('auth.invalid', 'This API key has expired.', {
+        expiredAt: new Date(known.expiresAt).toISOString(),
+      });
+    this.#used.set(parsed.id, now);
     return known.principal;
   }
 
@@ -97,14 +104,24 @@ export class Authenticator {
 
   async #load(id: string): Promise<Known | null> {
     const row = await this.#database.kysely
-      .selectFrom('api_keys')
-      .select(['id', 'workspace_id', 'user_id', 'role', 'secret_hash'])
-      .where('id', '=', id)
-      .where('revoked_at', 'is', null)
+      .selectFrom('api_keys as k')
+      .leftJoin('users as u', 'u.id', 'k.user_id')
+      .leftJoin('agents as a', 'a.id', 'k.agent_id')
+      .select(['k.id', 'k.workspace_id', 'k.user_id', 'k.role', 'k.secret_hash'])
+      .select(['k.agent_id', 'k.run_id', 'k.model_routes', 'k.expires_at'])
+      .select((e) => e.fn.coalesce('k.team_id', 'u.team_id', 'a.team_id').as('team_id'))
+      .where('k.id', '=', id)
+      .where('k.revoked_at', 'is', null)
       .executeTakeFirst();
     if (row === undefined) return null;
-    const principal = { workspaceId: row.workspace_id, keyId: row.id, userId: row.user_id, role: row.role };
-    return { principal, hash: row.secret_hash };
+    const principal = {
+      ...{ workspaceId: row.workspace_id, keyId: row.id, userId: row.user_id, role: row.role },
+      ...(row.team_id === null ? {} : { teamId: row.team_id }),
+      ...(row.agent_id === null ? {} : { agentId: row.agent_id }),
+      ...(row.run_id === null ? {} : { runId: row.run_id }),
+      ...(row.model_routes === null ? {} : { modelRoutes: row.model_routes }),
+    };
+    return { principal, hash: row.secret_hash, expiresAt: row.expires_at?.getTime() ?? null };
   }
 
   #flushLater(): void {

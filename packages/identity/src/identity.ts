@@ -1,16 +1,22 @@
 import type { Workspace } from '@holdfast/contract';
 import { type Clock, type Log, type RandomBytes, type Secret, systemRandom } from '@holdfast/core';
 import type { Database } from '@holdfast/db';
+import { Agents } from './agents.ts';
 import { Authenticator } from './authenticator.ts';
 import { ensureWorkspace, issueOwnerKey } from './bootstrap.ts';
 import { Keys } from './keys.ts';
 import type { Principal } from './principal.ts';
+import { Teams } from './teams.ts';
+import { Users } from './users.ts';
 import { getWorkspace } from './workspaces.ts';
 
 export interface Identity {
   /** Errors: `auth.missing`, `auth.invalid`. */
   authenticate(key: string | null): Promise<Principal>;
   readonly keys: Keys;
+  readonly teams: Teams;
+  readonly agents: Agents;
+  readonly users: Users;
   getWorkspace(by: Principal, idOrName: string): Promise<Workspace>;
   /** A new owner key of a workspace, `default` unless told, which is made when it is missing. */
   issueOwnerKey(name: string, workspace?: string): Promise<Secret>;
@@ -32,6 +38,9 @@ export const openIdentity = async (o: IdentityOptions): Promise<Identity> => {
   return {
     authenticate: (key) => authenticator.authenticate(key),
     keys: new Keys(database, authenticator, clock, random),
+    teams: new Teams(database, clock),
+    agents: new Agents(database, clock),
+    users: new Users(database, clock),
     getWorkspace: (by, idOrName) => getWorkspace(database, by, idOrName),
     issueOwnerKey: async (name, workspace) => {
       const owner = await ensureWorkspace(database, clock, workspace);

@@ -1,4 +1,5 @@
 export { type AuditEntry, audit } from './audit.ts';
 export { type Identity, type IdentityOptions, openIdentity } from './identity.ts';
-export type { Keys } from './keys.ts';
-export { includesRole, type Principal } from './principal.ts';
+export type { Keys, NewKey } from './keys.ts';
+export { memberId } from './member-rules.ts';
+export { includesRole, mayUseModel, type Principal } from './principal.ts';

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { base32, isId, newId, type RandomBytes, Secret } from '@holdfast/core';
 
 /**
@@ -22,7 +22,7 @@ export const parseKey = (text: string): KeyText | null => {
   return secret !== undefined && isId('key', id) ? { id, secret } : null;
 };
 
-export const hashSecret = (secret: string): Buffer => createHash('sha256').update(secret).digest();
+export const hashSecret = (secret: string): Buffer => hash('sha256', secret, 'buffer');
 
 export const newKey = (random: RandomBytes): { id: string; text: Secret; hash: Buffer } => {
   const id = newId('key', undefined, random);

@@ -3,25 +3,34 @@ import { isSpanId, isTraceId, type SpanAttribute, type SpanRecord } from '@holdf
 import type { Schema } from '@holdfast/db';
 import type { Insertable } from 'kysely';
 
-export type SpanRow = Insertable<Schema['spans']>;
+/** As it is sent in a document: its attributes are a part of that. */
+export type SpanRow = Omit<Insertable<Schema['spans']>, 'attributes'> & {
+  readonly attributes: Readonly<Record<string, SpanAttribute>>;
+};
 
 const maxStatusMessageLength = 4_096;
 const maxInstantMs = 100_000_000_000_000;
 
 /** PostgreSQL stores neither NUL nor half a surrogate pair. */
 const storable = (text: string, maxLength: number): string =>
-  text.slice(0, maxLength).replaceAll('\u0000', '\ufffd').toWellFormed();
+  text.length <= maxLength && !text.includes('\u0000') && text.isWellFormed()
+    ? text
+    : text.slice(0, maxLength).replaceAll('\u0000', '\ufffd').toWellFormed();
 
 const storableAttribute = (value: SpanAttribute): SpanAttribute => {
   if (typeof value === 'string') return storable(value, maxAttributeLength);
   return typeof value === 'number' && !Number.isFinite(value) ? null : value;
 };
 
-const storableAttributes = (attributes: SpanRecord['attributes']): string => {
+const storableAttributes = (attributes: SpanRecord['attributes']): Record<string, SpanAttribute> => {
   const kept: Record<string, SpanAttribute> = {};
-  for (const [key, value] of Object.entries(attributes).slice(0, maxSpanAttributes))
-    kept[storable(key, maxAttributeKeyLength)] = storableAttribute(value);
-  return JSON.stringify(kept);
+  let count = 0;
+  for (const key of Object.keys(attributes)) {
+    if (count === maxSpanAttributes) break;
+    count += 1;
+    kept[storable(key, maxAttributeKeyLength)] = storableAttribute(attributes[key] ?? null);
+  }
+  return kept;
 };
 
 const count = (value: number | null): number | null =>

@@ -61,7 +61,10 @@ export const addressOf = (baseUrl: string, route: Route, args: SendArguments): s
   const path = route.path.replace(/\{(\w+)\}/g, (_, name: string) => segment(name, args.params?.[name]));
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(args.query ?? {})) {
-    if (value !== undefined) query.append(name, scalar(name, value));
+    if (value === undefined) continue;
+    // A list is one value, its items separated by commas, as the contract reads it.
+    const items = Array.isArray(value) ? value : [value];
+    query.append(name, items.map((item) => scalar(name, item)).join(','));
   }
   const text = query.toString();
   return `${baseUrl}${path}${text === '' ? '' : `?${text}`}`;

@@ -1,5 +1,7 @@
 import { newId, newSpanId, newTraceId } from '@holdfast/core';
 import type { Database } from '@holdfast/db';
+import { GatewayAdmin, GatewayControl, noCaps } from '@holdfast/gateway';
+import type { Principal } from '@holdfast/identity';
 import type { RunningServer } from '@holdfast/server';
 import type { Belongings } from './route-inputs.ts';
 
@@ -18,11 +20,36 @@ const insertSandbox = async (database: Database, workspaceId: string, name: stri
   return id;
 };
 
+const fillGateway = async ({ layers }: RunningServer, principal: Principal, name: string) => {
+  const [admin, control] = [new GatewayAdmin(layers.gateway), new GatewayControl(layers.gateway)];
+  const providerName = `${name}-provider`;
+  const modelRoute = `${name}-route`;
+  const cappedRun = `${name}-run`;
+  await admin.putProvider(principal, { name: providerName, kind: 'openai', apiKey: 'sk-of-the-victim' });
+  await admin.putRoute(principal, { name: modelRoute, targets: [{ provider: providerName, model: 'gpt-4.1-mini' }] });
+  const budget = await admin.createBudget(principal, { scope: 'workspace', period: 'month', amount: 1_000_000 });
+  const price = await admin.createPrice(principal, { provider: 'openai', model: `${name}-model` });
+  await control.putCaps(principal, 'run', cappedRun, { ...noCaps, maxCalls: 5 });
+  const kill = await control.setKill(principal, 'run', `${name}-killed`, 'a test');
+  const webhook = await control.createWebhook(principal, `https://${name}.example.com/hook`, ['webhook.test']);
+  return {
+    providerName,
+    modelRoute,
+    cappedRun,
+    budgetId: budget.id,
+    priceId: price.id,
+    killId: kill.id,
+    webhookId: webhook.id,
+  };
+};
+
 /** Gives a workspace one of everything that has an id. */
 export const fillWorkspace = async (server: RunningServer, ownerKey: string, name: string): Promise<Belongings> => {
   const { database, identity, observability } = server.layers;
   const principal = await identity.authenticate(ownerKey);
   const { key } = await identity.keys.create(principal, { name: 'victim', role: 'viewer' });
+  const team = await identity.teams.create(principal, 'victims');
+  const agent = await identity.agents.create(principal, { name: 'victim' });
   const traceId = newTraceId();
   const span = {
     traceId,
@@ -39,8 +66,11 @@ export const fillWorkspace = async (server: RunningServer, ownerKey: string, nam
   return {
     workspaceId: principal.workspaceId,
     keyId: key.id,
+    teamId: team.id,
+    agentId: agent.id,
     sandboxId: await insertSandbox(database, principal.workspaceId, name),
     sandboxName: name,
     traceId,
+    ...(await fillGateway(server, principal, name)),
   };
 };

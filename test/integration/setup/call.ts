@@ -6,17 +6,23 @@ import { z } from 'zod';
 export interface Answer {
   readonly status: number;
   readonly text: string;
-  /** The stable code of an error, in problem details or OpenAI's envelope; null for anything else. */
+  /** The stable code of an error, in problem details or the envelope of a door; null for anything else. */
   readonly code: string | null;
   readonly headers: Headers;
 }
 
-const openAiEnvelope = z.object({ error: z.object({ code: z.string() }) });
+const openAiEnvelope = z.object({ error: z.object({ code: z.string() }) }).transform((b) => b.error.code);
+const anthropicEnvelope = z
+  .object({ error: z.object({ details: z.object({ error_code: z.string() }) }) })
+  .transform((b) => b.error.details.error_code);
+const geminiEnvelope = z
+  .object({ error: z.object({ details: z.tuple([z.object({ reason: z.string() })]) }) })
+  .transform((b) => b.error.details[0].reason);
+const envelope = z.union([problem.transform((p) => p.code), openAiEnvelope, anthropicEnvelope, geminiEnvelope]);
 
 const codeOf = (text: string): string | null => {
   try {
-    const document: unknown = JSON.parse(text);
-    return problem.safeParse(document).data?.code ?? openAiEnvelope.safeParse(document).data?.error.code ?? null;
+    return envelope.safeParse(JSON.parse(text)).data ?? null;
   } catch {
     return null;
   }

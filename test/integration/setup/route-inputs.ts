@@ -5,10 +5,82 @@ import type { CallInput } from './call.ts';
 export interface Belongings {
   readonly workspaceId: string;
   readonly keyId: string;
+  readonly teamId: string;
+  readonly agentId: string;
   readonly sandboxId: string;
   readonly sandboxName: string;
   readonly traceId: string;
+  readonly providerName: string;
+  readonly modelRoute: string;
+  readonly budgetId: string;
+  readonly priceId: string;
+  readonly killId: string;
+  readonly webhookId: string;
+  /** A run that has caps of its own. */
+  readonly cappedRun: string;
 }
+
+const none = JSON.stringify({ model: 'none', messages: [] });
+const content = JSON.stringify({ contents: [] });
+
+const doorInputs = {
+  chatCompletions: { body: none },
+  responses: { body: JSON.stringify({ model: 'none', input: 'x' }) },
+  embeddings: { body: JSON.stringify({ model: 'none', input: 'x' }) },
+  imageGenerations: { body: JSON.stringify({ model: 'none', prompt: 'x' }) },
+  imageEdits: { body: JSON.stringify({ model: 'none', prompt: 'x' }) },
+  imageVariations: { body: JSON.stringify({ model: 'none' }) },
+  audioSpeech: { body: JSON.stringify({ model: 'none', input: 'x', voice: 'x' }) },
+  audioTranscriptions: { body: JSON.stringify({ model: 'none' }) },
+  audioTranslations: { body: JSON.stringify({ model: 'none' }) },
+  messages: { body: none },
+  countTokens: { body: none },
+  geminiGenerate: { params: { model: 'none' }, body: content },
+  geminiStream: { params: { model: 'none' }, body: content },
+  geminiEmbed: { params: { model: 'none' }, body: content },
+  geminiBatchEmbed: { params: { model: 'none' }, body: '{"requests":[]}' },
+  geminiGenerateV1: { params: { model: 'none' }, body: content },
+  geminiStreamV1: { params: { model: 'none' }, body: content },
+  geminiEmbedV1: { params: { model: 'none' }, body: content },
+  geminiBatchEmbedV1: { params: { model: 'none' }, body: '{"requests":[]}' },
+};
+
+const gatewayInputs = (own: Belongings) => ({
+  listProviders: {},
+  putProvider: { body: { name: 'another', kind: 'openai-compatible', baseUrl: 'http://127.0.0.1:9/v1' } },
+  removeProvider: { params: { name: own.providerName } },
+  listModelRoutes: {},
+  putModelRoute: { body: { name: 'another', targets: [{ provider: own.providerName, model: 'x' }] } },
+  removeModelRoute: { params: { name: own.modelRoute } },
+  gatewayHealth: {},
+  importGateway: { body: { text: '{}' } },
+  createBudget: { body: { period: 'day', amount: 5 } },
+  listBudgets: {},
+  changeBudget: { params: { id: own.budgetId }, body: { amount: 6 } },
+  removeBudget: { params: { id: own.budgetId } },
+  createPrice: { body: { provider: 'openai', model: 'x' } },
+  listPrices: {},
+  removePrice: { params: { id: own.priceId } },
+  rotateMasterKey: {},
+  cacheStats: {},
+  purgeCache: {},
+  gatewayUsage: {},
+  listAttempts: {},
+  listRuns: {},
+  putCaps: { body: { subject: 'workspace', maxCalls: 5 } },
+  listCaps: {},
+  removeCaps: { params: { subject: 'run', id: own.cappedRun } },
+  setKill: { body: { subject: 'run', subjectId: own.cappedRun } },
+  listKills: {},
+  liftKill: { params: { id: own.killId } },
+  listGatewayEvents: {},
+  tailGateway: {},
+  createWebhook: { body: { url: 'https://example.com/' } },
+  listWebhooks: {},
+  removeWebhook: { params: { id: own.webhookId } },
+  testWebhook: { params: { id: own.webhookId } },
+  listDeliveries: { params: { id: own.webhookId } },
+});
 
 /**
  * A valid request for every route; what it names belongs to the workspace given. The compiler sees to it that a new
@@ -25,6 +97,14 @@ export const inputsFor = (own: Belongings): Record<RouteName, CallInput> => {
     createKey: { body: { name: 'another', role: 'owner' } },
     listKeys: {},
     revokeKey: { params: { id: own.keyId } },
+    createTeam: { body: { name: 'another' } },
+    listTeams: {},
+    removeTeam: { params: { id: own.teamId } },
+    createAgent: { body: { name: 'another' } },
+    listAgents: {},
+    removeAgent: { params: { id: own.agentId } },
+    createUser: { body: { name: 'another' } },
+    listUsers: {},
     createSandbox: { body: { name: 'intruder' } },
     listSandboxes: {},
     getSandbox: { params },
@@ -53,7 +133,8 @@ export const inputsFor = (own: Belongings): Record<RouteName, CallInput> => {
     downloadTree: { params, query: { path: '/tmp' } },
     uploadTree: { params, query: { path: '/tmp' }, body: 'not a tar' },
     forwardPort: { params: { ...params, port: '8080' } },
-    chatCompletions: { body: JSON.stringify({ model: 'none', messages: [] }) },
+    ...doorInputs,
+    ...gatewayInputs(own),
     listTemplates: {},
     listModels: {},
     listTraces: {},

@@ -11,8 +11,10 @@ export interface TestServer extends AsyncDisposable {
   readonly ownerKey: string;
 }
 
-export const startOn = async (home: TestHome): Promise<RunningServer> =>
-  startServer(readConfig({ HOLDFAST_HOME: home.path, HOLDFAST_PORT: '0' }));
+export const startOn = async (home: TestHome): Promise<RunningServer> => {
+  const read = () => readConfig({ HOLDFAST_HOME: home.path, HOLDFAST_PORT: '0' });
+  return startServer(read(), undefined, read);
+};
 
 /** A whole server in this process, on real PostgreSQL and a port of its own. */
 export const startTestServer = async (home?: TestHome): Promise<TestServer> => {

@@ -4,6 +4,7 @@ import type { Run } from '../command.ts';
 import { candidatesFor, type Lookup } from '../completion/candidates.ts';
 import { type Shell, scripts } from '../completion/scripts.ts';
 import { type Context, connect } from '../context.ts';
+import { gatewayCandidates } from './gateway/candidates.ts';
 
 /** A press of the tab key waits no longer. */
 const patienceMs = 1_000;
@@ -31,8 +32,11 @@ const lookupOf =
       const { items } = await client.listKeys({ query: { limit: 1000 } }, options);
       return items.filter((k) => k.revokedAt === null).map((k) => ({ word: k.id, description: k.name }));
     }
-    const { items } = await client.listTraces({ query: { limit: 100 } }, options);
-    return items.map((t) => ({ word: t.id, description: t.name }));
+    if (kind === 'trace') {
+      const { items } = await client.listTraces({ query: { limit: 100 } }, options);
+      return items.map((t) => ({ word: t.id, description: t.name }));
+    }
+    return gatewayCandidates(client, kind, options);
   };
 
 /** Prints `word<TAB>description` lines. Without a server there are simply no names. */

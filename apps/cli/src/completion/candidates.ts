@@ -6,13 +6,35 @@ export interface Candidate {
 }
 
 /** Names that only the server knows. */
-export type Lookup = (kind: 'sandbox' | 'key' | 'trace' | 'bench') => Promise<readonly Candidate[]>;
+export type Lookup = (kind: LookupKind) => Promise<readonly Candidate[]>;
+
+export type LookupKind =
+  | 'sandbox'
+  | 'key'
+  | 'trace'
+  | 'bench'
+  | 'provider'
+  | 'route'
+  | 'budget'
+  | 'price'
+  | 'kill'
+  | 'webhook'
+  | 'team'
+  | 'agent';
 
 const lookupKinds = new Map([
   ['sandbox', 'sandbox'],
   ['key', 'key'],
   ['trace', 'trace'],
   ['name', 'bench'],
+  ['provider', 'provider'],
+  ['route', 'route'],
+  ['budget', 'budget'],
+  ['price', 'price'],
+  ['kill', 'kill'],
+  ['webhook', 'webhook'],
+  ['team', 'team'],
+  ['agent', 'agent'],
 ] as const);
 
 const visible = (command: Command): Command[] =>

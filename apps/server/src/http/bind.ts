@@ -173,8 +173,12 @@ export const bindSocket = <P extends Schema, Q extends Schema>(
   run: async (exchange, accept) => handle(callOf(route, exchange, undefined), accept),
 });
 
-/** A route whose handler reads and answers by itself, in the terms of `fetch`. */
-export const bindFetch = (
-  route: Route,
-  handle: (request: Request, exchange: HttpExchange) => Promise<Response>,
-): Bound => ({ route, kind: 'http', run: (exchange) => handle(exchange.request(), exchange) });
+/** A route whose handler reads the request and writes the whole answer by itself. */
+export const bindRaw = (route: Route, handle: (exchange: HttpExchange) => Promise<void>): Bound => ({
+  route,
+  kind: 'http',
+  run: async (exchange) => {
+    await handle(exchange);
+    return RESPONSE_ALREADY_SENT;
+  },
+});

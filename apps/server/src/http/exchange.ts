@@ -20,6 +20,4 @@ export interface Exchange {
 /** An exchange that is answered over HTTP. */
 export interface HttpExchange extends Exchange {
   readonly outgoing: ServerResponse;
-  /** The same request for code that speaks `fetch`. */
-  readonly request: () => Request;
 }

@@ -1,6 +1,6 @@
 import type { Route } from '@holdfast/contract';
 import { HoldfastError } from '@holdfast/core';
-import { openAiErrorResponse } from '@holdfast/gateway';
+import { type DoorFamily, errorReply } from '@holdfast/gateway';
 import type { HttpBindings } from '@hono/node-server';
 import { type Context, Hono } from 'hono';
 import { traced } from '../trace-scope.ts';
@@ -15,12 +15,36 @@ import { recordSpan } from './request-span.ts';
 type Environment = { Bindings: HttpBindings };
 type HttpBound = Extract<Bound, { kind: 'http' }>;
 
-/** `/api/sandboxes/{id}` → `/api/sandboxes/:id` */
-const patternOf = (path: string): string => path.replace(/\{(\w+)\}/g, ':$1');
+/**
+ * `/api/sandboxes/{id}` → `/api/sandboxes/:id`; a parameter that a suffix follows, as in `/models/{model}:embedContent`,
+ * may have slashes in it and comes with its suffix.
+ */
+const patternOf = (path: string): string =>
+  path.replace(/\{(\w+)\}(:\w+)?/g, (_, name: string, suffix?: string) =>
+    suffix === undefined ? `:${name}` : `:${name}{.+${suffix}}`,
+  );
+
+/** Parameters without the suffixes that follow them in the path. */
+const paramsOf = (path: string, params: Readonly<Record<string, string>>): Record<string, string> => {
+  const plain = { ...params };
+  for (const [, name = '', suffix = ''] of path.matchAll(/\{(\w+)\}(:\w+)/g))
+    plain[name] = (plain[name] ?? '').slice(0, -suffix.length);
+  return plain;
+};
+
+const familyOf = (path: string): DoorFamily | null => {
+  if (path.startsWith('/v1beta/') || /^\/v1\/models\/.*:/.test(path)) return 'gemini';
+  if (path.startsWith('/v1/messages')) return 'anthropic';
+  return path.startsWith('/v1/') ? 'openai' : null;
+};
 
 /** Clients of model APIs understand the errors of those APIs only. */
-const render = (path: string, error: HoldfastError, requestId: string): Response =>
-  path.startsWith('/v1/') ? openAiErrorResponse(error) : problemResponse(error, requestId);
+const render = (path: string, error: HoldfastError, requestId: string): Response => {
+  const family = familyOf(path);
+  if (family === null) return problemResponse(error, requestId);
+  const { status, headers, body } = errorReply(family, error, requestId);
+  return new Response(body, { status, headers });
+};
 
 const report = (http: HttpContext, error: HoldfastError, facts: Readonly<Record<string, unknown>>): void => {
   if (error.code === 'internal.unexpected')
@@ -38,7 +62,7 @@ const exchangeOf = async (
   const { incoming, outgoing } = c.env;
   if (route.role === 'public') throw new TypeError('public routes are not bound here');
   const principal = await admit(http.identity, keyOf(incoming), route.role);
-  const params = c.req.param();
+  const params = paramsOf(route.path, c.req.param());
   const query = c.req.query();
   for (const text of [...Object.values(params), ...Object.values(query)])
     if (text.includes('\0')) throw new HoldfastError('request.invalid', 'The address contains a NUL.');
@@ -46,7 +70,6 @@ const exchangeOf = async (
     ...{ requestId, principal, incoming, outgoing, params, query, signal },
     trace: traceOf(incoming),
     log: http.log,
-    request: () => c.req.raw,
   };
 };
 
@@ -90,7 +113,12 @@ const serve = async (http: HttpContext, c: Context<Environment>, name: string, b
 const methodsOf = (bounds: readonly Bound[]) => {
   const table = bounds.map(({ route }) => ({
     method: route.method,
-    pattern: new RegExp(`^${route.path.replace(/[.]/g, '\\.').replace(/\{\w+\}/g, '[^/]+')}$`),
+    pattern: new RegExp(
+      `^${route.path
+        .replace(/[.]/g, '\\.')
+        .replace(/\{\w+\}(?=:)/g, '.+')
+        .replace(/\{\w+\}/g, '[^/]+')}$`,
+    ),
   }));
   return (path: string): string[] => [...new Set(table.filter((t) => t.pattern.test(path)).map((t) => t.method))];
 };

@@ -4,6 +4,8 @@ import type { Bound } from '../http/bind.ts';
 import type { Layers } from '../layers.ts';
 import { bindExec } from './exec.ts';
 import { bindFiles } from './files.ts';
+import { bindGatewayAdmin } from './gateway-admin.ts';
+import { bindGatewayControl } from './gateway-control.ts';
 import { bindIdentity } from './identity.ts';
 import { bindModels } from './model.ts';
 import { bindProcesses } from './processes.ts';
@@ -24,6 +26,8 @@ export const bindAll = (layers: Layers, clock: Clock): Record<RouteName, Bound> 
     ...bindStreams(sandboxes, clock),
     ...bindTemplates(layers.sandboxes),
     ...bindModels(layers.gateway),
+    ...bindGatewayAdmin(layers.gateway, layers.identity),
+    ...bindGatewayControl(layers.gateway, clock),
     ...bindTraces(layers.observability),
   };
   for (const [name, bound] of Object.entries(bounds)) {
