@@ -312,6 +312,9 @@ test('a terminal has its size, takes a new one, and passes on Ctrl-C', async () 
   wire.send(frame(type.ctl, 0, stream, fields([1, 51], [17, 50], [18, 132])));
   wire.send(frame(type.data, 0, stream, Buffer.from('\n')));
   await see('50 132\r\n');
+  // What the shell does with an interrupt while it starts a program is its own affair: the program must run.
+  wire.send(frame(type.data, 0, stream, Buffer.from('there\n')));
+  await see('there\r\n');
   wire.send(frame(type.data, 0, stream, Buffer.from('\x03')));
   const { last } = await wire.finish(stream);
   assert.equal(number(last, 19), 2);
