@@ -107,6 +107,7 @@ async function create(run: Run): Promise<void> {
   const created = new Samples();
   for (let i = 0; i < samplesOf(run, 40); i++) {
     await timeBareQemu();
+    await rest();
     const sandbox = await created.time(async () => {
       const made = await Sandbox.create(run.client, never);
       await made.readText('/etc/hostname');
