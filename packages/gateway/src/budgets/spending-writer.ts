@@ -217,8 +217,10 @@ export class SpendingWriter {
       return await this.#insist(batchOf(this.#number, processId, h, e, c));
     };
     for (const hold of holds) {
-      const answer = await send([hold], [], nothing).catch(() => null);
-      if (answer === null) this.#o.log.error('a hold cannot be written', { callId: hold.callId });
+      const answer = await send([hold], [], nothing).catch((error: unknown) => {
+        this.#o.log.error('a hold cannot be written', { callId: hold.callId, error });
+        return null;
+      });
       const kept = answer?.refused.length === 0 ? 'kept' : 'stale';
       hold.done(answer === null || answer.fenced ? 'unavailable' : kept, processId);
     }
