@@ -1,3 +1,4 @@
+import { type TailAttempt, tailAttempt } from '@holdfast/contract';
 import type { Clock, Log } from '@holdfast/core';
 import type { Database } from '@holdfast/db';
 import { sql } from 'kysely';
@@ -5,32 +6,12 @@ import { z } from 'zod';
 import type { AttemptMetric } from '../metrics/metrics.ts';
 import type { EventLog, StoredEvent } from './event-log.ts';
 
-/** An attempt as it ended. */
-const attempt = z.object({
-  at: z.string(),
-  endpoint: z.string(),
-  route: z.string().nullable(),
-  provider: z.string(),
-  model: z.string(),
-  outcome: z.string(),
-  inputTokens: z.number().nullable(),
-  outputTokens: z.number().nullable(),
-  costMicroUsd: z.number().nullable(),
-  latencyMs: z.number(),
-  firstTokenMs: z.number().nullable(),
-  keyId: z.string().nullable(),
-  agentId: z.string().nullable(),
-  runId: z.string().nullable(),
-  traceId: z.string().nullable(),
-});
-export type TailedAttempt = z.output<typeof attempt>;
-
 export type TailedItem =
   | { readonly kind: 'event'; readonly event: StoredEvent }
-  | { readonly kind: 'attempt'; readonly attempt: TailedAttempt }
+  | { readonly kind: 'attempt'; readonly attempt: TailAttempt }
   | { readonly kind: 'skipped'; readonly attempts: number };
 
-const batch = z.object({ workspaceId: z.string(), attempts: z.array(attempt), skipped: z.number() });
+const batch = z.object({ workspaceId: z.string(), attempts: z.array(tailAttempt), skipped: z.number() });
 
 export interface TailOptions {
   readonly database: Database;
@@ -57,7 +38,7 @@ const eventsAtOnce = 200;
 
 interface Follower {
   readonly workspaceId: string;
-  readonly attempts: TailedAttempt[];
+  readonly attempts: TailAttempt[];
   skipped: number;
   newEvents: boolean;
   wake: () => void;
@@ -65,7 +46,7 @@ interface Follower {
 
 const shorten = (text: string): string => text.slice(0, 128);
 
-const tailedOf = (metric: AttemptMetric, at: number): TailedAttempt => ({
+const tailedOf = (metric: AttemptMetric, at: number): TailAttempt => ({
   at: new Date(at).toISOString(),
   endpoint: metric.endpoint,
   route: metric.route === null ? null : shorten(metric.route),
@@ -98,7 +79,7 @@ export class Tail {
   /** Until when each workspace counts as watched, by `Clock.monotonic`. */
   readonly #watched = new Map<string, number>();
   readonly #followers = new Set<Follower>();
-  readonly #waiting = new Map<string, { attempts: TailedAttempt[]; skipped: number }>();
+  readonly #waiting = new Map<string, { attempts: TailAttempt[]; skipped: number }>();
   readonly #unlisten: readonly (() => void)[];
   #cancelBatch: (() => void) | null = null;
   #sending: Promise<void> = Promise.resolve();
@@ -231,8 +212,8 @@ export class Tail {
 }
 
 /** As many attempts in each notification as fit. */
-function* payloadsOf(workspaceId: string, attempts: readonly TailedAttempt[], skipped: number): Generator<string> {
-  let part: TailedAttempt[] = [];
+function* payloadsOf(workspaceId: string, attempts: readonly TailAttempt[], skipped: number): Generator<string> {
+  let part: TailAttempt[] = [];
   let size = 0;
   for (const one of attempts) {
     const bytes = Buffer.byteLength(JSON.stringify(one)) + 1;
