@@ -6,6 +6,7 @@ import type { Database } from '@holdfast/db';
 import { sql } from 'kysely';
 import { attemptId } from '../ledger/ledger.ts';
 import { openTestDatabase } from '../test-database.ts';
+import { until } from '../test-until.ts';
 import { openSpending } from './open-spending.ts';
 import { rebuildBudgets } from './rebuild.ts';
 import type { Hold } from './spending.ts';
@@ -19,7 +20,6 @@ import {
   scopesOf,
   spendingPorts,
   totalsOf,
-  until,
 } from './test-spending.ts';
 
 const all = process.env.HOLDFAST_TEST_ALL === '1';

@@ -5,6 +5,7 @@ import { type Database, openDatabase } from '@holdfast/db';
 import { sql } from 'kysely';
 import { attemptId } from '../ledger/ledger.ts';
 import { openTestDatabase } from '../test-database.ts';
+import { until } from '../test-until.ts';
 import type { GatewaySpending } from './gateway-spending.ts';
 import { openSpending } from './open-spending.ts';
 import { SpendingStore } from './spending-store.ts';
@@ -18,7 +19,6 @@ import {
   scopesOf,
   spendingPorts,
   totalsOf,
-  until,
 } from './test-spending.ts';
 import { TestWire } from './test-wire.ts';
 

@@ -147,13 +147,4 @@ export const hasCode =
   (error: unknown): boolean =>
     error instanceof HoldfastError && error.code === code;
 
-/** Waits until `check` holds, or fails after a generous bound. */
-export const until = async (check: () => boolean | Promise<boolean>, what: string): Promise<void> => {
-  const deadline = performance.now() + 20_000;
-  while (!(await check())) {
-    if (performance.now() > deadline) throw new Error(`never happened: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-};
-
 export const spendingPorts = (database: Database) => ({ database, clock: systemClock, log: silentLog });

@@ -8,6 +8,7 @@ import type { Database } from '@holdfast/db';
 import { openIdentity, type Principal } from '@holdfast/identity';
 import { MasterKeys } from '../secrets/master-keys.ts';
 import { openTestDatabases } from '../test-database.ts';
+import { until } from '../test-until.ts';
 import { AddressGuard } from './address-guard.ts';
 import type { GatewayEvent } from './event.ts';
 import { EventLog } from './event-log.ts';
@@ -44,14 +45,6 @@ const event = (subject: string, more: Partial<GatewayEvent> = {}): GatewayEvent 
 });
 
 const all = { after: 0, types: null, limit: 1_000 };
-
-const until = async (check: () => boolean | Promise<boolean>, what: string): Promise<void> => {
-  const deadline = performance.now() + 10_000;
-  while (!(await check())) {
-    if (performance.now() > deadline) assert.fail(`never happened: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-};
 
 const codeOf = (work: Promise<unknown>): Promise<string> =>
   work.then(

@@ -4,6 +4,7 @@ import { ManualClock, silentLog, systemClock } from '@holdfast/core';
 import { openIdentity } from '@holdfast/identity';
 import type { AttemptMetric } from '../metrics/metrics.ts';
 import { openTestDatabases } from '../test-database.ts';
+import { until } from '../test-until.ts';
 import { EventLog } from './event-log.ts';
 import { Tail, type TailedItem } from './tail.ts';
 
@@ -30,14 +31,6 @@ const openTail = (which: number, clock = systemClock) => {
   const events = new EventLog({ database, clock, log: silentLog });
   const tail = new Tail({ database, clock, log: silentLog, events });
   return { events, tail, close: async () => tail.close().then(() => events.close()) };
-};
-
-const until = async (check: () => boolean | Promise<boolean>, what: string): Promise<void> => {
-  const deadline = performance.now() + 10_000;
-  while (!(await check())) {
-    if (performance.now() > deadline) assert.fail(`never happened: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
 };
 
 const follow = (tail: Tail, seen: TailedItem[], signal: AbortSignal): Promise<void> =>

@@ -5,6 +5,7 @@ import type { Database } from '@holdfast/db';
 import { openIdentity } from '@holdfast/identity';
 import type { StoredAnswer } from '../caches/cache.ts';
 import { openTestDatabases } from '../test-database.ts';
+import { until } from '../test-until.ts';
 import type { Idempotency, IdempotencyOutcome, IdempotencyRequest, IdempotencyTicket } from './idempotency.ts';
 import { openIdempotency } from './idempotency-store.ts';
 import { requestDigest } from './request-digest.ts';
@@ -114,13 +115,6 @@ test('[R-idempotency] a request whose process died is free after its lease, and 
   const left = ticketOf(await dies.begin(requestOf('left')));
   await dies.close();
   const kept = ticketOf(await lives.begin(requestOf('kept')));
-  const until = async (check: () => Promise<boolean>): Promise<void> => {
-    const deadline = performance.now() + 10_000;
-    while (!(await check())) {
-      if (performance.now() > deadline) assert.fail('never happened');
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-  };
   const database = opened.databases[0] ?? assert.fail();
   const leaseOf = async (key: string): Promise<number> => {
     const query = database.kysely
@@ -131,7 +125,7 @@ test('[R-idempotency] a request whose process died is free after its lease, and 
   };
   for (let round = 0; round < 4; round += 1) {
     clock.advance(20_000);
-    await until(async () => (await leaseOf('kept')) === clock.now() + 60_000);
+    await until(async () => (await leaseOf('kept')) === clock.now() + 60_000, 'the lease is renewed');
   }
   assert.equal(await codeOf(lives.begin(requestOf('kept'))), 'gateway.idempotency_running');
   const taken = ticketOf(await lives.begin(requestOf('left')));

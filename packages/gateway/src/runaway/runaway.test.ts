@@ -5,6 +5,7 @@ import type { Database } from '@holdfast/db';
 import { type Identity, openIdentity, type Principal } from '@holdfast/identity';
 import type { GatewayEvent } from '../events/event.ts';
 import { openTestDatabases } from '../test-database.ts';
+import { until } from '../test-until.ts';
 import { type OpenRunaway, openRunaway } from './open-runaway.ts';
 import { noCaps, type RunCaps } from './run-caps.ts';
 import type { RunawayCall, RunHold, RunScopes } from './runaway.ts';
@@ -60,14 +61,6 @@ const codeOf = (work: Promise<unknown>): Promise<string> =>
     (error: unknown) => (error instanceof HoldfastError ? error.code : String(error)),
   );
 
-const eventually = async (check: () => boolean | Promise<boolean>, what: string): Promise<void> => {
-  const deadline = performance.now() + 10_000;
-  while (!(await check())) {
-    if (performance.now() > deadline) assert.fail(`never happened: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-};
-
 test('[R-kill-switch] calls under way end at once in this and other processes, and no new one begins', async () => {
   const [here, there] = [await start(first), await start(second)];
   const subjects: readonly (readonly ['workspace' | 'key' | 'agent' | 'run', string, RunScopes])[] = [
@@ -84,8 +77,9 @@ test('[R-kill-switch] calls under way end at once in this and other processes, a
       one.onKill(scopesOf(stranger, scopes.runId, scopes.agentId), () => others.push('theirs')),
     ]);
     const set = await here.kills.set(owner, subject, id, 'it spends too much');
-    assert.deepEqual(aborted[0], '0 runaway.killed');
-    await eventually(() => aborted.length === 2, `${subject}: the other process ends its call`);
+    // The other process may have heard of it before.
+    assert.ok(aborted.includes('0 runaway.killed'), `${subject}: this process ends its call at once`);
+    await until(() => aborted.length === 2, `${subject}: the other process ends its call`);
     for (const one of [here, there]) {
       assert.equal(await codeOf(one.check(callOf(scopes))), 'runaway.killed');
       assert.match(one.refusal(scopes)?.message ?? '', /it spends too much/);
@@ -94,7 +88,7 @@ test('[R-kill-switch] calls under way end at once in this and other processes, a
     assert.deepEqual(others, [], 'another workspace is not concerned');
     await here.kills.lift(owner, set.id);
     assert.equal(await codeOf(here.check(callOf(scopes))), 'done');
-    await eventually(() => there.refusal(scopes) === null, `${subject}: the other process lets calls begin again`);
+    await until(() => there.refusal(scopes) === null, `${subject}: the other process lets calls begin again`);
     for (const off of offs) off();
   }
   assert.equal(events.filter((e) => e.type === 'kill.set').length, 4);
@@ -117,10 +111,7 @@ test('[R-kill-switch] a switch is in force after a restart, is listed, and is no
 test('[R-run-caps] exactly as many calls begin as the cap allows, from two processes at once', async () => {
   const [here, there] = [await start(first), await start(second)];
   await here.caps.put(owner, 'run', 'run-c', caps({ maxCalls: 10 }));
-  await eventually(
-    async () => (await there.caps.of(owner.workspaceId, null, 'run-c')).maxCalls === 10,
-    'caps are known',
-  );
+  await until(async () => (await there.caps.of(owner.workspaceId, null, 'run-c')).maxCalls === 10, 'caps are known');
   const tries = Array.from({ length: 80 }, (_, i) =>
     codeOf((i % 2 ? here : there).check(callOf(scopesOf(owner, 'run-c')))),
   );
@@ -213,10 +204,7 @@ test('[R-run-caps] what a process that died held counts as used when its time is
   assert.equal(await here.totals.sweep(), 0);
   clock.advance(7_200_000);
   await here.totals.sweep();
-  await eventually(
-    async () => (await here.totals.get(owner.workspaceId, 'run-d'))?.heldTokens === 0,
-    'the hold is over',
-  );
+  await until(async () => (await here.totals.get(owner.workspaceId, 'run-d'))?.heldTokens === 0, 'the hold is over');
   await hold.settle({ microUsd: 1n, tokens: 1 });
   const totals = await here.totals.get(owner.workspaceId, 'run-d');
   assert.deepEqual([totals?.microUsd, totals?.heldMicroUsd, totals?.tokens, totals?.heldTokens], [100, 0, 10, 0]);
